@@ -1,0 +1,17 @@
+//! What the product knows. Pure: no I/O, no async, no web, no SQL; the moment and random bytes are arguments.
+
+pub mod access;
+pub mod event;
+pub mod ids;
+pub mod ip_range;
+pub mod key;
+pub mod lifetime;
+pub mod names;
+pub mod password;
+pub mod permission;
+pub mod roll;
+pub mod tenant;
+pub mod time;
+pub mod token;
+pub mod totp;
+pub mod verdict;
