@@ -13,4 +13,8 @@
 //! | [`app`] | puts the parts together | all above |
 //! | [`cli`] | the command line | app |
 
+pub mod chance;
+pub mod clock;
 pub mod domain;
+pub mod secrets;
+pub mod store;

@@ -1,0 +1,1 @@
+-- There is no way back from the first version: restore a backup instead.
