@@ -3,9 +3,12 @@
 //! Reading needs a [`Db`], writing a [`Tx`]. A `Tx` is one transaction: state, events and the notice of what changed are
 //! committed together or not at all. Calls block: never make them on an async thread.
 
+pub mod access;
 mod conn;
 pub mod events;
+pub mod members;
 pub mod schema;
+pub mod tenants;
 
 use std::{
     ops::{Deref, DerefMut},
