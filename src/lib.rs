@@ -13,6 +13,7 @@
 //! | [`app`] | puts the parts together | all above |
 //! | [`cli`] | the command line | app |
 
+pub mod actions;
 pub mod chance;
 pub mod clock;
 pub mod domain;

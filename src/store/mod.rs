@@ -6,6 +6,8 @@
 pub mod access;
 mod conn;
 pub mod events;
+pub mod form_ids;
+pub mod keys;
 pub mod members;
 pub mod schema;
 pub mod tenants;
