@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{By, CodeProof, Target, note};
+use super::{By, CodeProof};
 use crate::{
     chance,
     domain::{
@@ -19,9 +19,9 @@ use crate::{
         token::{self, Purpose, Token},
     },
     store::{
-        StoreError, Tx, access, form_ids,
+        StoreError, Tx, access, events, form_ids,
         keys::{self, Older},
-        members::{self, Owner},
+        members::{self, Acting, Owner},
     },
 };
 
@@ -104,12 +104,17 @@ pub struct Made {
     pub token: Token,
 }
 
-fn actor(by: &By) -> Actor {
-    Actor { member: Some(by.acting.id), name: by.acting.name.clone() }
+fn member(by: &By) -> Result<&Acting, KeyError> {
+    by.acting().ok_or(KeyError::NotAllowed)
 }
 
-fn target(key: &Key) -> Target<'_> {
-    Target("key", key.id.to_string(), key.name.as_str())
+fn actor(by: &By) -> Actor {
+    Actor { member: by.acting().map(|acting| acting.id), name: by.actor().name }
+}
+
+/// Writes an event about a key into the chain of its tenant.
+fn note(tx: &mut Tx<'_>, by: &By, action: Action, key: &Key, details: serde_json::Value) -> Result<(), StoreError> {
+    events::add(tx, key.tenant, &by.event(action, ("key", key.id.as_str(), key.name.as_str()), details))
 }
 
 /// Makes a key for `owner`. `form_id` is the one-time ID of the form.
@@ -125,12 +130,12 @@ pub fn create(
     form_id: &str,
     proof: Option<&CodeProof>,
 ) -> Result<Made, KeyError> {
-    let tenant = by.acting.tenant.clone();
+    let tenant = member(by)?.tenant.clone();
     tx.lock(tenant.id)?;
-    if let Some(made) = form_ids::result(tx, by.acting.account, form_id)? {
+    if let Some(made) = form_ids::result(tx, member(by)?.account, form_id)? {
         return Err(KeyError::AlreadyDone(made));
     }
-    if !by.acting.may_manage(owner) {
+    if !member(by)?.may_manage(owner) {
         return Err(KeyError::NotAllowed);
     }
     if !tenant.settings.keys_enabled || tenant.suspended_at.is_some() {
@@ -169,7 +174,7 @@ pub fn create(
         lifetime: expiry.lifetime,
         expiry_set_at: now,
         extensions: 0,
-        current: SecretFacts { made_at: now, made_by: by.acting.name.clone(), last_used: None },
+        current: SecretFacts { made_at: now, made_by: member(by)?.name.clone(), last_used: None },
         old: None,
         disabled_by: None,
         revoked_by: None,
@@ -180,9 +185,9 @@ pub fn create(
     let token = Token::make(Purpose::Key, id, &mut chance::fill);
     let (hash, pepper) = hashed(tx, &key, &token)?;
     keys::insert(tx, &key, &owner, hash, pepper)?;
-    form_ids::use_up(tx, by.acting.account, form_id, id.as_str())?;
+    form_ids::use_up(tx, member(by)?.account, form_id, id.as_str())?;
     let details = json!({ "owner": owner.name, "expires_at": key.life.expires_at, "access": access_words(&key.access), "resources": key.resources.chosen(), "ip_ranges": key.ip_ranges });
-    note(tx, by, Action::KeyCreated, target(&key), details)?;
+    note(tx, by, Action::KeyCreated, &key, details)?;
     Ok(Made { key, token })
 }
 
@@ -213,7 +218,7 @@ fn access_words(access: &KeyAccess) -> serde_json::Value {
 /// A form offers what the key's owner holds, whoever fills it in. What the key had `before` may stay, though it is without
 /// effect while the owner lacks it.
 fn check_grants(tx: &mut Tx<'_>, by: &By, owner: &Owner, form: &KeyForm, before: Option<&Key>) -> Result<(), KeyError> {
-    let tenant = by.acting.tenant.id;
+    let tenant = member(by)?.tenant.id;
     let held = access::held_by(tx, tenant, owner.id)?;
     let kept = before.map(|key| &key.access);
     match &form.access {
@@ -255,8 +260,8 @@ fn guard_reserved(tx: &mut Tx<'_>, by: &By, owner: &Owner, has_reserved: bool, p
     if !has_reserved {
         return Ok(());
     }
-    let (permissions, _) = members::permissions(tx, &by.acting.tenant, owner.id)?;
-    if !by.acting.permissions.has_all(permissions) {
+    let (permissions, _) = members::permissions(tx, &member(by)?.tenant, owner.id)?;
+    if !member(by)?.permissions.has_all(permissions) {
         return Err(KeyError::Climb);
     }
     if proof.is_none() {
@@ -266,15 +271,15 @@ fn guard_reserved(tx: &mut Tx<'_>, by: &By, owner: &Owner, has_reserved: bool, p
 }
 
 fn find(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<(Key, Owner), KeyError> {
-    tx.lock(by.acting.tenant.id)?;
-    let key = keys::find(tx, &by.acting.reach(), id)?.ok_or(KeyError::NoSuchKey)?;
-    let owner = members::find(tx, by.acting.tenant.id, key.owner)?.ok_or(KeyError::NoSuchKey)?;
+    tx.lock(member(by)?.tenant.id)?;
+    let key = keys::find(tx, &member(by)?.reach(), id)?.ok_or(KeyError::NoSuchKey)?;
+    let owner = members::find(tx, member(by)?.tenant.id, key.owner)?.ok_or(KeyError::NoSuchKey)?;
     Ok((key, owner))
 }
 
 fn find_to_manage(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<(Key, Owner), KeyError> {
     let (key, owner) = find(tx, by, id)?;
-    if !by.acting.may_manage(key.owner) {
+    if !member(by)?.may_manage(key.owner) {
         return Err(KeyError::NotAllowed);
     }
     if key.version != seen {
@@ -323,7 +328,7 @@ pub fn edit(
     key.ip_ranges = form.ip_ranges.clone();
     key.notice_recipients.clone_from(&form.notice_recipients);
     if let Some(choice) = expiry {
-        let expiry = lifetime::edit(before.life.expires_at, choice, by.acting.tenant.settings.maximum_days, now)?;
+        let expiry = lifetime::edit(before.life.expires_at, choice, member(by)?.tenant.settings.maximum_days, now)?;
         if expiry.at != before.life.expires_at {
             set_expiry(&mut key, expiry.at, now);
             key.lifetime = expiry.lifetime;
@@ -334,7 +339,7 @@ pub fn edit(
         return Ok(before);
     }
     save(tx, &mut key, &owner)?;
-    note(tx, by, Action::KeyEdited, target(&key), changes)?;
+    note(tx, by, Action::KeyEdited, &key, changes)?;
     Ok(key)
 }
 
@@ -371,12 +376,12 @@ pub fn roll(
     form_id: &str,
     proof: Option<&CodeProof>,
 ) -> Result<Made, KeyError> {
-    tx.lock(by.acting.tenant.id)?;
-    if form_ids::result(tx, by.acting.account, form_id)?.is_some() {
+    tx.lock(member(by)?.tenant.id)?;
+    if form_ids::result(tx, member(by)?.account, form_id)?.is_some() {
         return Err(KeyError::AlreadyDone(id.to_string()));
     }
     let (before, owner) = find_to_manage(tx, by, id, seen)?;
-    let tenant = &by.acting.tenant;
+    let tenant = &member(by)?.tenant;
     if !tenant.settings.keys_enabled || tenant.suspended_at.is_some() {
         return Err(KeyError::KeysOff);
     }
@@ -392,7 +397,7 @@ pub fn roll(
         key.lifetime = expiry.lifetime;
     }
     key.changed_at = now;
-    key.current = SecretFacts { made_at: now, made_by: by.acting.name.clone(), last_used: None };
+    key.current = SecretFacts { made_at: now, made_by: member(by)?.name.clone(), last_used: None };
     let (older, stops_at) = match outcome.stays {
         Stays::None => (Older::None, now),
         Stays::Current(until) => (Older::Current(until), until),
@@ -403,7 +408,7 @@ pub fn roll(
     if !keys::replace_secret(tx, &key, before.version, &owner, older, hash, pepper)? {
         return Err(KeyError::Changed);
     }
-    form_ids::use_up(tx, by.acting.account, form_id, id.as_str())?;
+    form_ids::use_up(tx, member(by)?.account, form_id, id.as_str())?;
     let keeps = match outcome.stays {
         Stays::None => "none",
         Stays::Current(_) => "latest",
@@ -413,8 +418,8 @@ pub fn roll(
         "old_secret_stops_at": stops_at, "keep": keeps, "compromised": request.stop == roll::Stop::Compromised,
         "expires_at": { "from": before.life.expires_at, "to": key.life.expires_at },
     });
-    note(tx, by, Action::KeyRolled, target(&key), details)?;
-    let key = keys::find(tx, &by.acting.reach(), id)?.ok_or(KeyError::NoSuchKey)?;
+    note(tx, by, Action::KeyRolled, &key, details)?;
+    let key = keys::find(tx, &member(by)?.reach(), id)?.ok_or(KeyError::NoSuchKey)?;
     Ok(Made { key, token })
 }
 
@@ -424,7 +429,7 @@ pub fn roll(
 /// See [`KeyError`].
 pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
     let (mut key, owner) = find(tx, by, id)?;
-    if !by.acting.may_manage(key.owner) && !by.acting.may(Permission::KeysRevokeAny) {
+    if !member(by)?.may_manage(key.owner) && !member(by)?.may(Permission::KeysRevokeAny) {
         return Err(KeyError::NotAllowed);
     }
     let now = tx.now();
@@ -432,7 +437,7 @@ pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
     let planned = old.stops_at;
     old.stops_at = now;
     save(tx, &mut key, &owner)?;
-    note(tx, by, Action::KeyFinished, target(&key), json!({ "old_secret_stops_at": { "from": planned, "to": now } }))?;
+    note(tx, by, Action::KeyFinished, &key, json!({ "old_secret_stops_at": { "from": planned, "to": now } }))?;
     Ok(key)
 }
 
@@ -442,7 +447,7 @@ pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
 /// See [`KeyError`].
 pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&CodeProof>) -> Result<Key, KeyError> {
     let (mut key, owner) = find_to_manage(tx, by, id, seen)?;
-    let tenant = &by.acting.tenant;
+    let tenant = &member(by)?.tenant;
     if key.life.revoked_at.is_some() {
         return Err(KeyError::Revoked);
     }
@@ -457,7 +462,7 @@ pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Code
     let after = lifetime::renewed(before, length, tenant.settings.maximum_days, now);
     set_expiry(&mut key, Some(after), now);
     save(tx, &mut key, &owner)?;
-    note(tx, by, Action::KeyRenewed, target(&key), json!({ "expires_at": { "from": before, "to": after } }))?;
+    note(tx, by, Action::KeyRenewed, &key, json!({ "expires_at": { "from": before, "to": after } }))?;
     Ok(key)
 }
 
@@ -467,7 +472,7 @@ pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Code
 /// See [`KeyError`].
 pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
     let (mut key, owner) = find(tx, by, id)?;
-    if !by.acting.may_stop(key.owner) {
+    if !member(by)?.may_stop(key.owner) {
         return Err(KeyError::NotAllowed);
     }
     if key.life.revoked_at.is_some() {
@@ -479,7 +484,7 @@ pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
     key.life.disabled_at = Some(tx.now());
     key.disabled_by = Some(actor(by));
     save(tx, &mut key, &owner)?;
-    note(tx, by, Action::KeyDisabled, target(&key), json!({}))?;
+    note(tx, by, Action::KeyDisabled, &key, json!({}))?;
     Ok(key)
 }
 
@@ -489,13 +494,13 @@ pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
 /// See [`KeyError`].
 pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&CodeProof>) -> Result<Key, KeyError> {
     let (mut key, owner) = find(tx, by, id)?;
-    let tenant = &by.acting.tenant;
+    let tenant = &member(by)?.tenant;
     let by_another = key.disabled_by.clone().filter(|actor| actor.member != Some(key.owner));
-    let may_stop_any = by.acting.may(Permission::KeysRevokeAny);
+    let may_stop_any = member(by)?.may(Permission::KeysRevokeAny);
     match &by_another {
-        Some(actor) if !may_stop_any && by.acting.may_stop(key.owner) => return Err(KeyError::DisabledByAnother(actor.name.clone())),
+        Some(actor) if !may_stop_any && member(by)?.may_stop(key.owner) => return Err(KeyError::DisabledByAnother(actor.name.clone())),
         Some(_) if may_stop_any => {}
-        _ if by.acting.may_manage(key.owner) => {}
+        _ if member(by)?.may_manage(key.owner) => {}
         _ => return Err(KeyError::NotAllowed),
     }
     if key.version != seen {
@@ -518,7 +523,7 @@ pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Cod
     key.life.disabled_at = None;
     key.disabled_by = None;
     save(tx, &mut key, &owner)?;
-    note(tx, by, Action::KeyEnabled, target(&key), json!({}))?;
+    note(tx, by, Action::KeyEnabled, &key, json!({}))?;
     Ok(key)
 }
 
@@ -528,7 +533,7 @@ pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Cod
 /// See [`KeyError`].
 pub fn revoke(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, KeyError> {
     let (mut key, owner) = find(tx, by, id)?;
-    if !by.acting.may_stop(key.owner) {
+    if !member(by)?.may_stop(key.owner) {
         return Err(KeyError::NotAllowed);
     }
     if key.life.revoked_at.is_some() {
@@ -544,7 +549,7 @@ fn stop_for_good(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason:
     reason.clone_into(&mut key.revoke_reason);
     save(tx, key, owner)?;
     key.version += 1;
-    note(tx, by, Action::KeyRevoked, target(key), json!({ "reason": reason }))?;
+    note(tx, by, Action::KeyRevoked, key, json!({ "reason": reason }))?;
     Ok(())
 }
 
@@ -554,7 +559,7 @@ fn stop_for_good(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason:
 /// See [`KeyError`].
 pub fn delete(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key, KeyError> {
     let (mut key, owner) = find(tx, by, id)?;
-    if !by.acting.may_delete(key.owner) {
+    if !member(by)?.may_delete(key.owner) {
         return Err(KeyError::NotAllowed);
     }
     if key.version != seen {
@@ -564,6 +569,6 @@ pub fn delete(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key, Key
         stop_for_good(tx, by, &mut key, &owner, "deleted")?;
     }
     keys::delete(tx, &key, &owner)?;
-    note(tx, by, Action::KeyDeleted, target(&key), json!({ "owner": owner.name }))?;
+    note(tx, by, Action::KeyDeleted, &key, json!({ "owner": owner.name }))?;
     Ok(key)
 }

@@ -1,51 +1,110 @@
-//! What a person can do. One function is one change: it checks that the member may, lets the domain decide, writes the state and
-//! the event. Everything that it writes is in the caller's transaction.
+//! What a person or program can do. An action is a sync function on a [`Tx`]: one transaction that holds the change, its events
+//! and the mails that follow from it.
+//!
+//! [`Tx`]: crate::store::Tx
 
 pub mod keys;
 
+use std::net::IpAddr;
+
 use crate::{
-    domain::event::{Action, Event, EventActor},
-    store::{StoreError, Tx, events, members::Acting},
+    domain::{
+        event::{Action, Event, EventActor},
+        ids::AccountId,
+        time::Time,
+    },
+    store::members::Acting,
 };
 
-/// Who acts, and from where.
+/// Who does something.
 #[derive(Debug, Clone)]
-pub struct By {
-    /// The signed-in member.
-    pub acting: Acting,
-    /// The client's address.
-    pub ip: String,
-    /// The client's user agent, cut to 200 characters.
-    pub user_agent: String,
+pub enum Who {
+    /// A signed-in person as a member of one tenant.
+    Member(Box<Acting>),
+    /// A signed-in person outside of any tenant: on the profile page, or the installation owner.
+    Account {
+        /// The account.
+        id: AccountId,
+        /// The person's name.
+        name: String,
+        /// Whether this is the installation owner.
+        installation_owner: bool,
+    },
+    /// Whoever opened a one-time link.
+    Link(String),
+    /// A command of the operator.
+    Command(String),
+    /// Keyward itself.
+    System,
 }
 
-/// The proof that the acting member just gave a fresh TOTP code, in this very transaction.
+/// Who does something, from where, and when.
+#[derive(Debug, Clone)]
+pub struct By {
+    /// Who.
+    pub who: Who,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The client's user agent, cut to 200 characters.
+    pub user_agent: String,
+    /// When.
+    pub now: Time,
+    /// The session that asks, where it is one; wrong codes count on it.
+    pub session: Option<[u8; 32]>,
+}
+
+impl By {
+    /// Keyward itself, or a command of the operator where `command` names one.
+    pub fn operator(command: Option<&str>, now: Time) -> Self {
+        let who = command.map_or(Who::System, |command| Who::Command(command.to_owned()));
+        Self { who, address: None, user_agent: String::new(), now, session: None }
+    }
+
+    /// The member who acts, where it is one.
+    pub fn acting(&self) -> Option<&Acting> {
+        match &self.who {
+            Who::Member(acting) => Some(acting),
+            _ => None,
+        }
+    }
+
+    /// How the actor stands in an event.
+    pub fn actor(&self) -> EventActor {
+        let (kind, id, name) = match &self.who {
+            Who::Member(acting) => ("member", acting.id.to_string(), acting.name.clone()),
+            Who::Account { id, name, installation_owner: true } => ("installation_owner", id.to_string(), name.clone()),
+            Who::Account { id, name, .. } => ("account", id.to_string(), name.clone()),
+            Who::Link(name) => ("link", String::new(), name.clone()),
+            Who::Command(name) => ("command", String::new(), name.clone()),
+            Who::System => ("system", String::new(), "Keyward".to_owned()),
+        };
+        EventActor { kind: kind.to_owned(), id, name }
+    }
+
+    /// The event of something done to a target: its kind, ID and name; all empty for the tenant or account itself.
+    pub fn event(&self, action: Action, (kind, id, name): (&str, &str, &str), details: serde_json::Value) -> Event {
+        Event {
+            at: self.now,
+            actor: self.actor(),
+            action,
+            target_kind: kind.to_owned(),
+            target_id: id.to_owned(),
+            target_name: name.to_owned(),
+            ip: self.address.map(|address| address.to_string()).unwrap_or_default(),
+            user_agent: self.user_agent.clone(),
+            details,
+        }
+    }
+}
+
+/// The proof that the acting member just gave a fresh TOTP code, in this very transaction. Only the check of a code makes one.
 #[derive(Debug)]
 pub struct CodeProof(());
 
 impl CodeProof {
-    /// For [`credentials`](crate::actions), which checks the code.
+    /// For the function that checks codes.
     #[allow(dead_code)]
     pub(in crate::actions) fn given() -> Self {
         Self(())
     }
-}
-
-/// What an event is about: its kind, ID and name.
-pub(in crate::actions) struct Target<'a>(pub &'a str, pub String, pub &'a str);
-
-/// Writes an event of the acting member into the chain of their tenant.
-pub(in crate::actions) fn note(tx: &mut Tx<'_>, by: &By, action: Action, target: Target<'_>, details: serde_json::Value) -> Result<(), StoreError> {
-    let event = Event {
-        at: tx.now(),
-        actor: EventActor { kind: "member".into(), id: by.acting.id.to_string(), name: by.acting.name.clone() },
-        action,
-        target_kind: target.0.to_owned(),
-        target_id: target.1,
-        target_name: target.2.to_owned(),
-        ip: by.ip.clone(),
-        user_agent: by.user_agent.clone(),
-        details,
-    };
-    events::add(tx, by.acting.tenant.id, &event)
 }
