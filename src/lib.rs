@@ -16,6 +16,7 @@
 pub mod actions;
 pub mod chance;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod secrets;
 pub mod store;
