@@ -20,3 +20,4 @@ pub mod config;
 pub mod domain;
 pub mod secrets;
 pub mod store;
+pub mod web;

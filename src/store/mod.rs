@@ -4,12 +4,14 @@
 //! committed together or not at all. Calls block: never make them on an async thread.
 
 pub mod access;
+pub mod accounts;
 mod conn;
 pub mod events;
 pub mod form_ids;
 pub mod keys;
 pub mod members;
 pub mod schema;
+pub mod sessions;
 pub mod tenants;
 
 use std::{

@@ -1,0 +1,84 @@
+//! Pages for people. Every URL is in [`pages`], in one list.
+//!
+//! # How to write a page
+//! A page is a file here and a template in `templates/`. The handler says who asks, reads or does, and answers:
+//!
+//! ```ignore
+//! #[derive(Template)]
+//! #[template(path = "gateways/list.html")]            // begins with {% extends "layout.html" %}
+//! struct GatewaysPage { frame: Frame, rows: Vec<Row> }  // every page has its `frame`
+//!
+//! pub async fn list(member: Member) -> WebResult {      // 404 for strangers, /login for nobody
+//!     member.needs(Permission::SettingsManage)?;        // 403 in words
+//!     let rows = member.read(|db, reach| gateways::all(db, reach)).await.map_err(WebError::from)?;
+//!     show(&GatewaysPage { frame: member.frame.clone(), rows })
+//! }
+//!
+//! pub async fn rename(member: Member, path: Path<(String, GatewayId)>, mut form: Form) -> WebResult {
+//!     form.only(&["name", "scope*"])?;                  // other fields, or one twice: 400; `*` may repeat
+//!     let name = form.parse("name", |text| text.parse::<KeyName>());
+//!     let Some(name) = name else { return again(member, form) };        // status_of(&form) is 422 then
+//!     member.write(move |tx, by| actions::gateways::rename(tx, by, id, name)).await?;
+//!     done(&member.site, &member.frame, "Gateway credential renamed.", &member.url("/gateways"))
+//! }
+//! ```
+//!
+//! - Blocks of `layout.html`: `title_prefix` ("Error: "), `title`, `main_class` (`narrow`, `mid` or nothing), `main`, `head`.
+//!   `solo.html` is a card on its own: `card`, `card_class`, `below`.
+//! - Macros: `{% import "parts/macros.html" as m %}`, then `{{ m::icon("ban") }}`, `{{ m::csrf(frame) }}` (in every form that
+//!   posts), `{{ m::field(form, "name", "Name", "text", "required maxlength=100", "") }}`, `{{ m::code(form, frame, "Code") }}`,
+//!   `{{ m::summary(form) }}`; calls with a body are `{% call m::note("warn", "info") %}…{% endcall %}`.
+//! - A question ("Revoke “x”?") is [`page::ask`]: a page, or a dialog where the link has `hx-get` and `hx-target="#dialog"`.
+//!   The body is a template of its own; the same URL posts; with errors `ask` answers 422 and the dialog stays.
+//! - After a change: [`page::done`] leads to a page that says one sentence; [`page::done_here`] answers htmx with fragments
+//!   that carry `hx-swap-oob`, closes the dialog and shows a toast.
+//! - Fragments: `#[template(…, blocks = ["grid"])]` and [`page::html`]`(status, page.as_grid().render()?)` where
+//!   `frame.fragment` is set.
+//! - No inline style or script, no `hx-on`: the content security policy forbids them.
+
+pub mod assets;
+pub mod error;
+pub mod flash;
+pub mod form;
+pub mod guard;
+pub mod page;
+pub mod session;
+pub mod site;
+
+use actix_web::{
+    middleware::{Compress, from_fn},
+    web::{self, ServiceConfig, get},
+};
+
+use self::{error::WebError, page::Link};
+use crate::{domain::permission::Permission, store::members::Acting};
+
+/// Every URL of the console. Registered last: it takes whatever is left.
+pub fn pages(config: &mut ServiceConfig) {
+    config.service(web::resource("/static/{name:.*}").route(get().to(assets::file)));
+    config.service(
+        web::scope("")
+            .wrap(from_fn(guard::guard))
+            .wrap(Compress::default())
+            .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) })),
+    );
+}
+
+/// What the top bar offers a member.
+fn nav(acting: &Acting, path: &str) -> Vec<Link> {
+    let base = format!("/t/{}", acting.tenant.slug);
+    let link = |label: &str, end: &str| {
+        let url = format!("{base}{end}");
+        Link { label: label.to_owned(), current: path == url || path.starts_with(&format!("{url}/")), url }
+    };
+    let mut links = Vec::new();
+    if acting.may(Permission::KeysReadAny) {
+        links.push(link("API keys", "/keys"));
+    } else {
+        links.push(Link { label: "My API keys".into(), url: format!("/profile?tenant={}", acting.tenant.slug), current: path == "/profile" });
+    }
+    if acting.may(Permission::SettingsManage) {
+        links.push(link("Gateways", "/gateways"));
+    }
+    links
+}

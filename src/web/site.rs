@@ -1,0 +1,219 @@
+//! What pages have at hand: the store, the clock, the secrets, and what the configuration says of addresses and cookies.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use actix_web::{
+    HttpRequest,
+    cookie::{Cookie, SameSite},
+    http::header,
+};
+use chrono::Duration;
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+
+use super::error::WebError;
+use crate::{
+    clock::Clock,
+    domain::ip_range::client_address,
+    secrets::Secrets,
+    store::{Db, Store, StoreError, Tx},
+};
+
+/// How many passwords may wait for each one that is being checked.
+const WAITING_PER_CORE: usize = 16;
+
+/// What the configuration says that pages need.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Without a path or slash at the end: `https://keys.example.com`.
+    pub public_url: String,
+    /// `acme.<tenant_domain>` leads to `/t/acme`.
+    pub tenant_domain: Option<String>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a session lives without a request.
+    pub session_idle: Duration,
+    /// How long a session lives in all.
+    pub session_max: Duration,
+}
+
+/// What pages have at hand.
+pub struct Site {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// The secret file.
+    pub secrets: Arc<Secrets>,
+    /// The configuration.
+    pub settings: Settings,
+    https: bool,
+    host: String,
+    cookie: String,
+    hashing: Semaphore,
+    waiting: AtomicUsize,
+    cores: usize,
+}
+
+/// How pages look before anybody has signed in.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// `system`, `light` or `dark`.
+    pub theme: String,
+    /// Whether keyboard shortcuts are on.
+    pub shortcuts: bool,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { theme: "system".into(), shortcuts: true }
+    }
+}
+
+/// The cookies that pages use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookieName {
+    /// The session.
+    Session,
+    /// Ties forms to a browser before it has signed in.
+    Before,
+    /// A browser that has signed in to an account before.
+    Known,
+    /// The theme.
+    Look,
+    /// One message after a redirect.
+    Flash,
+}
+
+impl Site {
+    /// Puts it together.
+    pub fn new(store: Store, clock: Clock, secrets: Arc<Secrets>, settings: Settings) -> Self {
+        let https = settings.public_url.starts_with("https://");
+        let host = settings.public_url.split_once("://").map_or("", |(_, host)| host).trim_end_matches('/').to_ascii_lowercase();
+        let host = host.strip_suffix(if https { ":443" } else { ":80" }).unwrap_or(&host).to_owned();
+        let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or("80", |(_, port)| port);
+        let cookie = if https { "__Host-keyward".to_owned() } else { format!("keyward-{port}") };
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { store, clock, secrets, settings, https, host, cookie, hashing: Semaphore::new(cores), waiting: AtomicUsize::new(0), cores }
+    }
+
+    /// Reads from the database, off the async threads.
+    pub async fn read<T, E>(&self, f: impl FnOnce(&mut Db) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let store = self.store.clone();
+        joined(tokio::task::spawn_blocking(move || store.read(f)).await)
+    }
+
+    /// Runs `f` in one transaction, off the async threads.
+    pub async fn write<T, E>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (store, now) = (self.store.clone(), self.clock.now());
+        joined(tokio::task::spawn_blocking(move || store.write(now, f)).await)
+    }
+
+    /// Hashes or checks a password: as many at once as there are cores, a few waiting, the rest refused.
+    pub async fn hashing<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, WebError> {
+        if self.waiting.fetch_add(1, Ordering::SeqCst) >= self.cores * (WAITING_PER_CORE + 1) {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            return Err(WebError::Busy);
+        }
+        let permit = self.hashing.acquire().await;
+        let result = match permit {
+            Ok(_permit) => tokio::task::spawn_blocking(f).await.map_err(|error| WebError::unexpected(&error)),
+            Err(_) => Err(WebError::Busy),
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    /// Whether the console is reached by https.
+    pub fn https(&self) -> bool {
+        self.https
+    }
+
+    /// `public_url` as a browser sends it in `Origin`.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.https { "https" } else { "http" }, self.host)
+    }
+
+    /// Host and port of `public_url`, without a default port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// A cookie's name.
+    pub fn cookie_name(&self, name: CookieName) -> String {
+        let ending = match name {
+            CookieName::Session => "",
+            CookieName::Before => "-before",
+            CookieName::Known => "-known",
+            CookieName::Look => "-look",
+            CookieName::Flash => "-flash",
+        };
+        format!("{}{ending}", self.cookie)
+    }
+
+    /// What a request carries in a cookie.
+    pub fn cookie_of(&self, req: &HttpRequest, name: CookieName) -> Option<String> {
+        req.cookie(&self.cookie_name(name)).map(|cookie| cookie.value().to_owned()).filter(|value| !value.is_empty() && value.len() <= 1024)
+    }
+
+    /// A cookie for this browser alone, out of reach of scripts and other sites; without `days` it ends with the browser.
+    pub fn make_cookie(&self, name: CookieName, value: impl Into<String>, days: Option<i64>) -> Cookie<'static> {
+        let mut cookie = Cookie::build(self.cookie_name(name), value.into()).path("/").http_only(true).secure(self.https).same_site(SameSite::Lax);
+        if let Some(days) = days {
+            cookie = cookie.max_age(actix_web::cookie::time::Duration::days(days));
+        }
+        cookie.finish()
+    }
+
+    /// Takes a cookie away.
+    pub fn drop_cookie(&self, name: CookieName) -> Cookie<'static> {
+        let mut cookie = self.make_cookie(name, "", None);
+        cookie.set_max_age(actix_web::cookie::time::Duration::ZERO);
+        cookie
+    }
+
+    /// The theme and the shortcuts that this browser chose.
+    pub fn look(&self, req: &HttpRequest) -> Look {
+        let value = self.cookie_of(req, CookieName::Look).unwrap_or_default();
+        let (theme, keys) = value.split_once('.').unwrap_or((&value, ""));
+        let theme = ["light", "dark"].into_iter().find(|known| *known == theme).unwrap_or("system");
+        Look { theme: theme.into(), shortcuts: keys != "off" }
+    }
+
+    /// Keeps theme and shortcuts in this browser.
+    pub fn look_cookie(&self, look: &Look) -> Cookie<'static> {
+        let keys = if look.shortcuts { "on" } else { "off" };
+        self.make_cookie(CookieName::Look, format!("{}.{keys}", look.theme), Some(400))
+    }
+
+    /// The client's address: the peer's, or what a trusted proxy says.
+    pub fn address(&self, req: &HttpRequest) -> Option<IpAddr> {
+        let peer = req.peer_addr()?.ip().to_canonical();
+        let forwarded: Vec<&str> = req.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+        client_address(peer, forwarded.into_iter(), &self.settings.trusted_proxies).or(Some(peer))
+    }
+
+    /// The client's user agent, cut to 200 characters, without control characters.
+    pub fn user_agent(&self, req: &HttpRequest) -> String {
+        let text = req.headers().get(header::USER_AGENT).map(header::HeaderValue::as_bytes).unwrap_or_default();
+        String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(200).collect()
+    }
+}
+
+fn joined<T, E: From<StoreError>>(result: Result<Result<T, E>, tokio::task::JoinError>) -> Result<T, E> {
+    result.unwrap_or_else(|error| Err(StoreError::Row(format!("a query ended early: {error}")).into()))
+}
