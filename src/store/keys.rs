@@ -504,9 +504,9 @@ pub fn delete(tx: &mut Tx<'_>, key: &Key, owner: &Owner) -> Result<(), StoreErro
 /// The database is away.
 pub fn usage_since(db: &mut Db, tenant: TenantId, key: KeyId, from: Time) -> Result<Vec<(Time, i64, i64)>, StoreError> {
     let rows: Vec<(i64, i64, i64)> = usage::table
-        .filter(usage::tenant_id.eq(tenant.number()).and(usage::key_id.eq(key.as_str())).and(usage::hour.ge(micros(from))))
+        .filter(usage::tenant_id.eq(tenant.number()).and(usage::key_id.eq(key.as_str())).and(usage::hour.ge(from.timestamp().div_euclid(3600))))
         .order(usage::hour)
         .select((usage::hour, usage::accepted, usage::refused))
         .load(db.conn())?;
-    Ok(rows.into_iter().map(|(hour, accepted, refused)| (moment(hour), accepted, refused)).collect())
+    Ok(rows.into_iter().map(|(hour, accepted, refused)| (moment(hour * 3_600_000_000), accepted, refused)).collect())
 }

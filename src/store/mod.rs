@@ -8,6 +8,7 @@ pub mod accounts;
 mod conn;
 pub mod events;
 pub mod form_ids;
+pub mod grid;
 pub mod keys;
 pub mod members;
 pub mod schema;
