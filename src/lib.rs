@@ -14,6 +14,7 @@
 //! | [`cli`] | the command line | app |
 
 pub mod actions;
+pub mod app;
 pub mod chance;
 pub mod clock;
 pub mod config;

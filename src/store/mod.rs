@@ -367,3 +367,14 @@ pub(crate) fn micros(at: Time) -> i64 {
 pub(crate) fn moment(micros: i64) -> Time {
     chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
+
+/// Whether nobody has used this database yet: no account, no tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn is_untouched(db: &mut Db) -> Result<bool, StoreError> {
+    use schema::{accounts, tenants};
+    let accounts: i64 = accounts::table.count().get_result(db.conn())?;
+    let tenants: i64 = tenants::table.count().get_result(db.conn())?;
+    Ok(accounts + tenants == 0)
+}

@@ -1,0 +1,94 @@
+//! Puts the parts together: the only place where they meet. Tests build the same App as the program.
+
+use std::{io, net::TcpListener, sync::Arc};
+
+use actix_web::{App as Actix, HttpServer, dev::Server, web::Data};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    secrets::{Secrets, SecretsError},
+    store::{Store, StoreError},
+    web::{self, site::Site},
+};
+
+/// Everything that one process has.
+#[derive(Clone)]
+pub struct App {
+    /// The settings of the process.
+    pub config: Config,
+    /// The database.
+    pub store: Store,
+    /// The secret file.
+    pub secrets: Arc<Secrets>,
+    /// The time.
+    pub clock: Clock,
+    /// What pages have at hand.
+    pub site: Data<Site>,
+}
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    #[error("cannot make the folder {path}: {source}")]
+    Folder { path: String, source: io::Error },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+}
+
+impl App {
+    /// Opens the secret file and the database, and brings the tables up to date. A database that was set up before needs the
+    /// secret file that it was set up with.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
+        for folder in [Some(config.data_dir.as_path()), config.secret_file.parent()].into_iter().flatten() {
+            std::fs::create_dir_all(folder).map_err(|source| StartError::Folder { path: folder.display().to_string(), source })?;
+        }
+        // The first connection needs no secret; whether there is anything to lose decides if a new file may be made.
+        let bare = Store::open(&config.database_url, Arc::new(Secrets::fresh(&[0; 128])))?;
+        bare.migrate()?;
+        let is_new = bare.read(crate::store::is_untouched)?;
+        let secrets = Arc::new(Secrets::open(&config.secret_file, is_new)?);
+        let store = Store::open(&config.database_url, Arc::clone(&secrets))?;
+        Ok(Self::with(config, store, secrets, clock))
+    }
+
+    /// Puts opened parts together.
+    pub fn with(config: Config, store: Store, secrets: Arc<Secrets>, clock: Clock) -> Self {
+        let settings = web::site::Settings {
+            public_url: config.public_url.clone(),
+            tenant_domain: None,
+            trusted_proxies: config.trusted_proxies.clone(),
+            session_idle: config.session_idle,
+            session_max: config.session_max,
+        };
+        let site = Data::new(Site::new(store.clone(), clock.clone(), Arc::clone(&secrets), settings));
+        Self { config, store, secrets, clock, site }
+    }
+
+    /// Serves on a listening socket until the server is stopped; SIGTERM and SIGINT let running requests end.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub fn serve(&self, listener: TcpListener, workers: usize) -> io::Result<Server> {
+        let app = self.clone();
+        let server = HttpServer::new(move || {
+            let app = app.clone();
+            Actix::new().app_data(app.site.clone()).configure(web::pages)
+        })
+        .workers(workers)
+        .shutdown_timeout(10)
+        .client_request_timeout(std::time::Duration::from_secs(5))
+        .keep_alive(std::time::Duration::from_secs(75))
+        .max_connections(10_000)
+        .listen(listener)?;
+        Ok(server.run())
+    }
+}
