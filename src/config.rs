@@ -35,6 +35,8 @@ pub struct Config {
     pub session_idle: chrono::Duration,
     /// How long a session lasts in all.
     pub session_max: chrono::Duration,
+    /// `acme.<tenant_domain>` leads to `<public_url>/t/acme`.
+    pub tenant_domain: Option<String>,
     /// How the log is written.
     pub log: LogFormat,
     shown: Vec<Shown>,
@@ -66,7 +68,7 @@ struct Shown {
 }
 
 /// Every setting, with what it is for.
-pub const NAMES: [(&str, &str); 10] = [
+pub const NAMES: [(&str, &str); 11] = [
     ("listen", "the address and port to listen on"),
     ("public_url", "how browsers and gateways reach Keyward; https unless the host is this machine"),
     ("database_url", "sqlite://path or postgres://user:password@host/name"),
@@ -76,6 +78,7 @@ pub const NAMES: [(&str, &str); 10] = [
     ("max_staleness", "how long verification answers from memory without hearing from the database, 1s to 60s"),
     ("session_idle", "how long a session lasts without a request, at most 30m"),
     ("session_max", "how long a session lasts in all, at most 12h"),
+    ("tenant_domain", "acme.<tenant_domain> leads to the pages of the tenant acme"),
     ("log", "text or json"),
 ];
 
@@ -169,6 +172,7 @@ impl Sources {
         if session_idle > session_max {
             return Err(values.wrong("session_idle", "is longer than session_max: a session would end before it is idle"));
         }
+        let tenant_domain = values.take("tenant_domain", String::new, parse_domain)?;
         let log = values.take(
             "log",
             || "text".into(),
@@ -189,6 +193,7 @@ impl Sources {
             max_staleness,
             session_idle: chrono(session_idle),
             session_max: chrono(session_max),
+            tenant_domain,
             log,
             shown: values.shown,
         })
@@ -352,6 +357,16 @@ fn parse_public_url(text: &str) -> Result<String, String> {
 fn is_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn parse_domain(text: &str) -> Result<Option<String>, String> {
+    let text = text.to_lowercase();
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    match text.as_str() {
+        "" => Ok(None),
+        domain if domain.split('.').all(is_label) => Ok(Some(text)),
+        _ => Err("must be a host name, such as keys.example.com".into()),
+    }
 }
 
 fn parse_database_url(text: &str) -> Result<String, String> {

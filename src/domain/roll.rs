@@ -128,6 +128,8 @@ pub fn bound(key: &Key, keep: Option<Keep>, expires_at: Option<Time>, settings: 
     let own_expiry = match (keep, key.overlap(now)) {
         (Some(Keep::Original), Some(old)) => {
             bounds.push(Bound { at: old.replaced_at + overlap + overlap, why: BoundReason::TwiceLongest });
+            // Past the grace every secret has stopped, though an overlap seems to run: a new expiry must not bring one back.
+            bounds.extend(key.life.works_until(grace, now).filter(|end| *end <= now).map(|at| Bound { at, why: BoundReason::KeyGrace }));
             old.own_expiry
         }
         _ => key.life.expires_at,

@@ -1,0 +1,4 @@
+//! The rules, without a database.
+
+mod properties;
+mod roll;

@@ -1,0 +1,6 @@
+//! The whole suite in one binary, so that it is linked once.
+#![allow(missing_docs, clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
+mod architecture;
+mod config;
+mod domain;
