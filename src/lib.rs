@@ -14,6 +14,7 @@
 //! | [`cli`] | the command line | app |
 
 pub mod actions;
+pub mod api;
 pub mod app;
 pub mod chance;
 pub mod clock;
@@ -21,4 +22,5 @@ pub mod config;
 pub mod domain;
 pub mod secrets;
 pub mod store;
+pub mod verify;
 pub mod web;

@@ -7,6 +7,7 @@ pub mod access;
 pub mod accounts;
 mod conn;
 pub mod events;
+pub mod facts;
 pub mod form_ids;
 pub mod grid;
 pub mod keys;
@@ -14,6 +15,7 @@ pub mod members;
 pub mod schema;
 pub mod sessions;
 pub mod tenants;
+pub mod usage;
 
 use std::{
     ops::{Deref, DerefMut},
