@@ -5,10 +5,12 @@ use std::{io, net::TcpListener, sync::Arc};
 use actix_web::{App as Actix, HttpServer, dev::Server, web::Data};
 
 use crate::{
+    api::{self, verify::Gate},
     clock::Clock,
     config::Config,
     secrets::{Secrets, SecretsError},
     store::{Store, StoreError},
+    verify::{Limits, Verifier},
     web::{self, site::Site},
 };
 
@@ -25,6 +27,8 @@ pub struct App {
     pub clock: Clock,
     /// What pages have at hand.
     pub site: Data<Site>,
+    /// What the verify calls have at hand.
+    pub gate: Data<Gate>,
 }
 
 /// Why the process cannot start.
@@ -70,7 +74,11 @@ impl App {
             session_max: config.session_max,
         };
         let site = Data::new(Site::new(store.clone(), clock.clone(), Arc::clone(&secrets), settings));
-        Self { config, store, secrets, clock, site }
+        let limits = Limits { max_staleness: config.max_staleness, ..Limits::default() };
+        let verifier = Verifier::new(store.clone(), Arc::clone(&secrets), clock.clone(), limits);
+        verifier.obey_commits();
+        let gate = Data::new(Gate { verifier, trusted_proxies: config.trusted_proxies.clone().into() });
+        Self { config, store, secrets, clock, site, gate }
     }
 
     /// Serves on a listening socket until the server is stopped; SIGTERM and SIGINT let running requests end.
@@ -78,10 +86,11 @@ impl App {
     /// # Errors
     /// The socket cannot be used.
     pub fn serve(&self, listener: TcpListener, workers: usize) -> io::Result<Server> {
+        self.gate.verifier.start();
         let app = self.clone();
         let server = HttpServer::new(move || {
             let app = app.clone();
-            Actix::new().app_data(app.site.clone()).configure(web::pages)
+            Actix::new().app_data(app.site.clone()).app_data(app.gate.clone()).configure(api::routes).configure(web::pages)
         })
         .workers(workers)
         .shutdown_timeout(10)
@@ -90,5 +99,10 @@ impl App {
         .max_connections(10_000)
         .listen(listener)?;
         Ok(server.run())
+    }
+
+    /// Writes down what is still in memory; for after the server has stopped.
+    pub fn stop(&self) {
+        self.gate.verifier.stop();
     }
 }
