@@ -41,6 +41,7 @@ pub mod error;
 pub mod flash;
 pub mod form;
 pub mod guard;
+pub mod key_view;
 pub mod page;
 pub mod session;
 pub mod site;
