@@ -3,7 +3,9 @@
 //!
 //! [`Tx`]: crate::store::Tx
 
+pub mod credentials;
 pub mod keys;
+pub mod sign_in;
 
 use std::net::IpAddr;
 

@@ -7,7 +7,7 @@ use super::{
     schema::{accounts as table, known_browsers as known, recovery_codes as codes},
 };
 use crate::domain::{
-    ids::{AccountId, TenantId},
+    ids::{AccountId, MemberId, TenantId},
     names::EmailAddress,
     time::Time,
 };
@@ -279,4 +279,18 @@ pub fn know_browser(tx: &mut Tx<'_>, id: AccountId, hash: &[u8; 32]) -> Result<(
 /// The database is away.
 pub fn knows_browser(db: &mut Db, id: AccountId, hash: &[u8; 32]) -> Result<bool, StoreError> {
     Ok(known::table.filter(known::account_id.eq(id.0).and(known::hash.eq(hash.to_vec()))).count().get_result::<i64>(db.conn())? > 0)
+}
+
+/// The chains that tell of an account: each tenant that it is in, with the member that it is there.
+///
+/// # Errors
+/// The database is away.
+pub fn members_of(db: &mut Db, id: AccountId) -> Result<Vec<(TenantId, MemberId)>, StoreError> {
+    use super::schema::members;
+    let rows: Vec<(i64, i64)> = members::table
+        .filter(members::account_id.eq(id.0).and(members::removed_at.is_null()))
+        .order(members::tenant_id)
+        .select((members::tenant_id, members::id))
+        .load(db.conn())?;
+    Ok(rows.into_iter().map(|(tenant, member)| (TenantId::from_row(tenant), MemberId(member))).collect())
 }

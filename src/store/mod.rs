@@ -11,9 +11,11 @@ pub mod facts;
 pub mod form_ids;
 pub mod grid;
 pub mod keys;
+pub mod links;
 pub mod members;
 pub mod schema;
 pub mod sessions;
+pub mod sign_in_failures;
 pub mod tenants;
 pub mod usage;
 
