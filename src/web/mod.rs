@@ -42,13 +42,17 @@ pub mod flash;
 pub mod form;
 pub mod guard;
 pub mod key_view;
+pub mod keys;
+pub mod keys_csv;
+pub mod keys_own;
+pub mod keys_query;
 pub mod page;
 pub mod session;
 pub mod site;
 
 use actix_web::{
     middleware::{Compress, from_fn},
-    web::{self, ServiceConfig, get},
+    web::{self, ServiceConfig, get, post},
 };
 
 use self::{error::WebError, page::Link};
@@ -61,6 +65,9 @@ pub fn pages(config: &mut ServiceConfig) {
         web::scope("")
             .wrap(from_fn(guard::guard))
             .wrap(Compress::default())
+            .route("/t/{tenant}/keys", get().to(keys::list))
+            .route("/t/{tenant}/keys", post().to(keys::choose_columns))
+            .route("/t/{tenant}/keys.csv", get().to(keys_csv::export))
             .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) })),
     );
 }
