@@ -68,7 +68,7 @@ impl App {
     pub fn with(config: Config, store: Store, secrets: Arc<Secrets>, clock: Clock) -> Self {
         let settings = web::site::Settings {
             public_url: config.public_url.clone(),
-            tenant_domain: None,
+            tenant_domain: config.tenant_domain.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             session_idle: config.session_idle,
             session_max: config.session_max,

@@ -1,6 +1,10 @@
 //! The whole suite in one binary, so that it is linked once.
 #![allow(missing_docs, clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+#[macro_use]
+mod support;
+
 mod architecture;
 mod config;
 mod domain;
+mod start;
