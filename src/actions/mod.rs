@@ -6,6 +6,7 @@
 pub mod credentials;
 pub mod keys;
 pub mod sign_in;
+pub mod tenants;
 
 use std::net::IpAddr;
 

@@ -144,3 +144,42 @@ pub fn set_suspended(tx: &mut Tx<'_>, id: TenantId, suspended: bool) -> Result<(
     tx.changed(Change::Tenant(id));
     Ok(())
 }
+
+/// The keys of a tenant that would stop, or work again, with its switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Working {
+    /// Neither revoked, disabled nor expired.
+    pub active: i64,
+    /// Expired, but in the grace after it.
+    pub in_grace: i64,
+    /// Of both, used in the last hour.
+    pub used_last_hour: i64,
+}
+
+/// How many keys of the tenant work at `now` but for its switch.
+///
+/// # Errors
+/// The database is away.
+pub fn working(db: &mut Db, tenant: &Tenant, now: Time) -> Result<Working, StoreError> {
+    use super::schema::keys;
+    let live = || keys::table.filter(keys::tenant_id.eq(tenant.id.number()).and(keys::revoked_at.is_null()).and(keys::disabled_at.is_null()));
+    let active = live().filter(keys::expires_at.is_null().or(keys::expires_at.gt(micros(now)))).count().get_result(db.conn())?;
+    let in_grace = in_grace(db, tenant, now)?.len();
+    let used_last_hour = live().filter(keys::last_used_at.ge(micros(now - chrono::Duration::hours(1)))).count().get_result(db.conn())?;
+    Ok(Working { active, in_grace: i64::try_from(in_grace).unwrap_or(i64::MAX), used_last_hour })
+}
+
+/// The expiries of the keys that work only by their grace, at `now`.
+///
+/// # Errors
+/// The database is away.
+pub fn in_grace(db: &mut Db, tenant: &Tenant, now: Time) -> Result<Vec<Time>, StoreError> {
+    use super::schema::keys;
+    let longest = now - crate::domain::time::days(90);
+    let expiries: Vec<Option<i64>> = keys::table
+        .filter(keys::tenant_id.eq(tenant.id.number()).and(keys::revoked_at.is_null()).and(keys::disabled_at.is_null()))
+        .filter(keys::expires_at.le(micros(now)).and(keys::expires_at.gt(micros(longest))))
+        .select(keys::expires_at)
+        .load(db.conn())?;
+    Ok(expiries.into_iter().flatten().map(moment).filter(|end| tenant.grace.end(*end, now) > now).collect())
+}

@@ -48,6 +48,7 @@ pub mod keys_own;
 pub mod keys_query;
 pub mod page;
 pub mod session;
+pub mod settings;
 pub mod site;
 
 use actix_web::{
@@ -68,6 +69,10 @@ pub fn pages(config: &mut ServiceConfig) {
             .route("/t/{tenant}/keys", get().to(keys::list))
             .route("/t/{tenant}/keys", post().to(keys::choose_columns))
             .route("/t/{tenant}/keys.csv", get().to(keys_csv::export))
+            .route("/t/{tenant}/settings", get().to(settings::show))
+            .route("/t/{tenant}/settings/keys", get().to(settings::ask_switch))
+            .route("/t/{tenant}/settings/keys", post().to(settings::switch))
+            .route("/t/{tenant}/settings/{card}", post().to(settings::save))
             .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) })),
     );
 }
@@ -87,6 +92,7 @@ fn nav(acting: &Acting, path: &str) -> Vec<Link> {
     }
     if acting.may(Permission::SettingsManage) {
         links.push(link("Gateways", "/gateways"));
+        links.push(link("Settings", "/settings"));
     }
     links
 }

@@ -1,0 +1,324 @@
+//! The settings of a tenant: a card a subject. What would refuse something that works now is asked first.
+
+use actix_web::web::Path;
+use askama::Template;
+
+use super::{
+    error::WebError,
+    form::Form,
+    page::{self, Frame, Link, Question, WebResult, ask, done, show_as, status_of},
+    session::Member,
+};
+use crate::{
+    actions::{
+        credentials::{self, CodeError},
+        tenants::{SettingsError, change_settings},
+    },
+    domain::{
+        lifetime::Lifetime,
+        permission::Permission,
+        tenant::{KeepRule, Settings},
+        time::days,
+    },
+    store::{
+        StoreError,
+        tenants::{self, Working},
+    },
+};
+
+#[derive(Template)]
+#[template(path = "settings/page.html")]
+struct SettingsPage {
+    frame: Frame,
+    form: Form,
+    url: String,
+    tenant: String,
+    keys_enabled: bool,
+    suspended: bool,
+    seats: String,
+}
+
+/// The fields of each card, in the order of the page.
+const CARDS: [(&str, &[&str]); 4] = [
+    ("limits", &["maximum", "default", "default_days", "per_member"]),
+    ("life", &["grace", "notices", "overlap", "keep", "confirmed"]),
+    ("admins", &["see_all", "manage_all", "delete"]),
+    ("codes", &["code_create", "code_enable", "code_turn_on", "require_totp"]),
+];
+
+/// `GET /t/{tenant}/settings`
+pub async fn show(member: Member) -> WebResult {
+    member.needs(Permission::SettingsManage)?;
+    let form = filled(&member.acting.tenant.settings);
+    page(&member, form)
+}
+
+fn page(member: &Member, form: Form) -> WebResult {
+    let tenant = &member.acting.tenant;
+    let page = SettingsPage {
+        frame: member.frame.clone(),
+        url: member.url("/settings"),
+        tenant: tenant.name.clone(),
+        keys_enabled: tenant.settings.keys_enabled,
+        suspended: tenant.suspended_at.is_some(),
+        seats: tenant.seats.map(|seats| seats.to_string()).unwrap_or_default(),
+        form,
+    };
+    show_as(status_of(&page.form), &page)
+}
+
+/// The settings as the page shows them.
+fn filled(settings: &Settings) -> Form {
+    let (default, default_days) = match settings.default_lifetime {
+        None => ("never".to_owned(), String::new()),
+        Some(Lifetime::Days(days)) => ("days".to_owned(), days.to_string()),
+        Some(months @ Lifetime::Months(_)) => (months.to_string(), String::new()),
+    };
+    let notices: Vec<String> = settings.notice_days.iter().map(ToString::to_string).collect();
+    let keep = match settings.rolling_again_keeps {
+        KeepRule::InUse => "in_use",
+        KeepRule::Original => "original",
+        KeepRule::Latest => "latest",
+        KeepRule::None => "none",
+    };
+    let boxes = [
+        ("see_all", settings.admins_see_all),
+        ("manage_all", settings.admins_manage_all),
+        ("delete", settings.admins_delete),
+        ("code_create", settings.code_actions.create_and_renew),
+        ("code_enable", settings.code_actions.enable),
+        ("code_turn_on", settings.code_actions.turn_on),
+        ("require_totp", settings.require_totp),
+    ];
+    let texts = [
+        ("maximum", settings.maximum_days.map(|days| days.to_string()).unwrap_or_default()),
+        ("default", default),
+        ("default_days", default_days),
+        ("per_member", settings.keys_per_member.to_string()),
+        ("grace", settings.grace_days.to_string()),
+        ("notices", notices.join(", ")),
+        ("overlap", settings.overlap_days.to_string()),
+        ("keep", keep.to_owned()),
+    ];
+    Form::filled(texts.into_iter().chain(boxes.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "on".to_owned()))))
+}
+
+fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let wrong = || format!("Enter a whole number from {least} to {most}.");
+    text.trim().parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(wrong)
+}
+
+fn notices(text: &str) -> Result<Vec<u32>, String> {
+    let wrong = "Enter up to five different numbers from 1 to 180, separated by commas.";
+    let mut days =
+        text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part, 1, 180)).collect::<Result<Vec<_>, _>>().map_err(|_| wrong)?;
+    days.sort_unstable_by(|a, b| b.cmp(a));
+    let count = days.len();
+    days.dedup();
+    if count > 5 || days.len() < count { Err(wrong.into()) } else { Ok(days) }
+}
+
+/// Reads a card into `settings`; what is wrong stays in the form.
+fn read(card: &str, form: &mut Form, settings: &mut Settings) {
+    match card {
+        "limits" => {
+            let maximum = form.parse("maximum", |text| if text.trim().is_empty() { Ok(None) } else { number(text, 1, 36_500).map(Some) });
+            let default = match form.text("default").to_owned().as_str() {
+                "never" => Some(None),
+                "days" => form.parse("default_days", |text| number(text, 1, 36_500)).map(|days| Some(Lifetime::Days(days))),
+                _ => form.parse("default", str::parse::<Lifetime>).map(Some),
+            };
+            let per_member = form.parse("per_member", |text| number(text, 1, 1000));
+            if let (Some(maximum), Some(default), Some(per_member)) = (maximum, default, per_member) {
+                if let Some(max) = maximum.filter(|max| default.is_some_and(|default| default.counted_days() > *max)) {
+                    form.wrong("default", format!("Choose {max} days or fewer, the maximum lifetime above."));
+                }
+                settings.maximum_days = maximum;
+                // Never stays the tenant's wish; while there is a maximum, forms start with that.
+                settings.default_lifetime = default;
+                settings.keys_per_member = per_member;
+            }
+        }
+        "life" => {
+            let grace = form.parse("grace", |text| number(text, 0, 90));
+            let overlap = form.parse("overlap", |text| number(text, 0, 90));
+            let notice_days = form.parse("notices", notices);
+            let keep = form.parse("keep", |text| match text {
+                "in_use" => Ok(KeepRule::InUse),
+                "original" => Ok(KeepRule::Original),
+                "latest" => Ok(KeepRule::Latest),
+                "none" => Ok(KeepRule::None),
+                _ => Err("Choose one of these."),
+            });
+            if let (Some(grace), Some(overlap), Some(notice_days), Some(keep)) = (grace, overlap, notice_days, keep) {
+                settings.grace_days = grace;
+                settings.overlap_days = overlap;
+                settings.notice_days = notice_days;
+                settings.rolling_again_keeps = keep;
+            }
+        }
+        "admins" => {
+            settings.admins_see_all = form.checked("see_all");
+            settings.admins_manage_all = form.checked("manage_all") && settings.admins_see_all;
+            settings.admins_delete = form.checked("delete");
+        }
+        _ => {
+            settings.code_actions.create_and_renew = form.checked("code_create");
+            settings.code_actions.enable = form.checked("code_enable");
+            settings.code_actions.turn_on = form.checked("code_turn_on");
+            settings.require_totp = form.checked("require_totp");
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "settings/shorter_grace.html")]
+struct ShorterGrace {
+    stop: usize,
+    days: u32,
+    fields: Vec<(&'static str, String)>,
+}
+
+/// `POST /t/{tenant}/settings/{card}`
+pub async fn save(member: Member, path: Path<(String, String)>, mut form: Form) -> WebResult {
+    member.needs(Permission::SettingsManage)?;
+    let Some((card, fields)) = CARDS.iter().find(|(card, _)| *card == path.1) else { return Err(WebError::NotFound) };
+    form.only(fields)?;
+    let mut settings = member.acting.tenant.settings.clone();
+    read(card, &mut form, &mut settings);
+    if form.has_errors() {
+        return page(&member, with_others(&member.acting.tenant.settings, form, fields));
+    }
+    if *card == "life" && settings.grace_days < member.acting.tenant.settings.grace_days && !form.checked("confirmed") {
+        let stop = stopping(&member, settings.grace_days).await?;
+        if stop > 0 {
+            return ask_shorter_grace(&member, &form, stop, settings.grace_days);
+        }
+    }
+    let card = *card;
+    let sent = form.clone();
+    let saved: Result<_, SettingsError> =
+        member.write(move |tx, by| change_settings(tx, by, move |settings| read(card, &mut sent.clone(), settings), None)).await;
+    match saved {
+        Ok(_) => done(&member.site, &member.frame, "Settings saved.", &member.url("/settings")),
+        Err(error) => refused(&member, with_others(&member.acting.tenant.settings, form, fields), error),
+    }
+}
+
+/// What was typed in one card, and the rest as it is.
+fn with_others(settings: &Settings, mut form: Form, fields: &[&str]) -> Form {
+    let all = filled(settings);
+    for (_, others) in CARDS {
+        for name in others.iter().filter(|name| !fields.contains(name)) {
+            if all.checked(name) {
+                form.set(name, all.text(name).to_owned());
+            }
+        }
+    }
+    form
+}
+
+fn refused(member: &Member, mut form: Form, error: SettingsError) -> WebResult {
+    match error {
+        SettingsError::Store(error) => Err(error.into()),
+        SettingsError::NotAllowed => Err(member.forbidden(Permission::SettingsManage)),
+        error => {
+            form.wrong("", error);
+            page(member, form)
+        }
+    }
+}
+
+async fn stopping(member: &Member, grace_days: u32) -> Result<usize, WebError> {
+    let (tenant, now) = (member.acting.tenant.clone(), member.by().now);
+    let ends: Result<_, StoreError> = member.read(move |db, _| tenants::in_grace(db, &tenant, now)).await;
+    Ok(ends?.into_iter().filter(|end| *end + days(grace_days.into()) <= now).count())
+}
+
+fn ask_shorter_grace(member: &Member, form: &Form, stop: usize, grace_days: u32) -> WebResult {
+    let fields = ["grace", "notices", "overlap", "keep"].map(|name| (name, form.text(name).to_owned())).to_vec();
+    let question = Question {
+        asks: format!("Shorten the grace to {grace_days} days?"),
+        action: member.url("/settings/life"),
+        submit: "Save expiry and roll".into(),
+        danger: true,
+        cancel: member.url("/settings"),
+        crumbs: vec![Link::new("Settings", member.url("/settings"))],
+        ..Question::default()
+    };
+    ask(&member.frame, &question, &Form::default(), &ShorterGrace { stop, days: grace_days, fields })
+}
+
+#[derive(Template)]
+#[template(path = "settings/switch.html")]
+struct Switch<'a> {
+    frame: &'a Frame,
+    form: &'a Form,
+    on: bool,
+    asks_code: bool,
+    working: Working,
+}
+
+/// `GET /t/{tenant}/settings/keys`: asks before the keys of the tenant are turned off or on.
+pub async fn ask_switch(member: Member) -> WebResult {
+    member.needs(Permission::SettingsManage)?;
+    question(&member, &Form::default()).await
+}
+
+async fn question(member: &Member, form: &Form) -> WebResult {
+    let (tenant, now) = (member.acting.tenant.clone(), member.by().now);
+    let on = tenant.settings.keys_enabled;
+    let asks_code = !on && tenant.settings.code_actions.turn_on;
+    let name = tenant.name.clone();
+    let working: Result<_, StoreError> = member.read(move |db, _| tenants::working(db, &tenant, now)).await;
+    let verb = if on { "Turn off API keys" } else { "Turn on API keys" };
+    let question = Question {
+        asks: format!("{verb} for {name}?"),
+        action: member.url("/settings/keys"),
+        submit: verb.into(),
+        danger: on,
+        cancel: member.url("/settings"),
+        crumbs: vec![Link::new("Settings", member.url("/settings"))],
+        ..Question::default()
+    };
+    let body = Switch { frame: &member.frame, form, on, asks_code, working: working? };
+    page::ask(&member.frame, &question, form, &body)
+}
+
+/// `POST /t/{tenant}/settings/keys`: turns the keys of the tenant on or off, as the form says.
+pub async fn switch(member: Member, mut form: Form) -> WebResult {
+    member.needs(Permission::SettingsManage)?;
+    form.only(&["enable", "totp"])?;
+    let enable = form.parse("enable", |text| match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("Say on or off."),
+    });
+    let Some(enable) = enable else { return question(&member, &form).await };
+    let code = form.text("totp").to_owned();
+    let saved: Result<_, SettingsError> = member
+        .write(move |tx, by| {
+            let proof = match enable && !code.trim().is_empty() {
+                true => match credentials::confirm_code(tx, by, &code)? {
+                    Ok(proof) => Some(proof),
+                    Err(wrong) => return Ok(Err(wrong)),
+                },
+                false => None,
+            };
+            change_settings(tx, by, |settings| settings.keys_enabled = enable, proof.as_ref()).map(Ok)
+        })
+        .await;
+    match saved {
+        Ok(Ok(_)) => done(&member.site, &member.frame, if enable { "API keys are on." } else { "API keys are off." }, &member.url("/settings")),
+        Ok(Err(CodeError::Ended)) => Err(WebError::SignIn),
+        Ok(Err(wrong)) => {
+            form.wrong("totp", wrong);
+            question(&member, &form).await
+        }
+        Err(SettingsError::NeedsCode) => {
+            form.wrong("totp", SettingsError::NeedsCode);
+            question(&member, &form).await
+        }
+        Err(error) => refused(&member, filled(&member.acting.tenant.settings), error),
+    }
+}
