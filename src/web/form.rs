@@ -117,6 +117,12 @@ impl Form {
         self.values.push((name.to_owned(), value.into()));
     }
 
+    /// Sets several values of one name, in place of what was sent.
+    pub fn set_all(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
+        self.values.retain(|(n, _)| n != name);
+        self.values.extend(values.into_iter().map(|value| (name.to_owned(), value)));
+    }
+
     /// Whether anything is wrong.
     pub fn has_errors(&self) -> bool {
         !self.errors.is_empty()

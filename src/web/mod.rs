@@ -37,10 +37,27 @@
 //! - No inline style or script, no `hx-on`: the content security policy forbids them.
 
 pub mod assets;
+mod chart;
+pub mod docs;
 pub mod error;
+mod expiry_form;
+pub mod explain;
 pub mod flash;
 pub mod form;
 pub mod guard;
+pub mod key_actions;
+mod key_activity;
+pub mod key_after;
+mod key_code;
+pub mod key_create;
+pub mod key_edit;
+pub mod key_facts;
+mod key_fields;
+pub mod key_find;
+pub mod key_page;
+mod key_refused;
+pub mod key_roll;
+mod key_token;
 pub mod key_view;
 pub mod keys;
 pub mod keys_csv;
@@ -73,6 +90,29 @@ pub fn pages(config: &mut ServiceConfig) {
             .route("/t/{tenant}/settings/keys", get().to(settings::ask_switch))
             .route("/t/{tenant}/settings/keys", post().to(settings::switch))
             .route("/t/{tenant}/settings/{card}", post().to(settings::save))
+            .route("/docs", get().to(docs::page))
+            .route("/t/{tenant}/explain", get().to(explain::page))
+            .route("/t/{tenant}/keys/new", get().to(key_create::form))
+            .route("/t/{tenant}/keys/new", post().to(key_create::create))
+            .route("/t/{tenant}/keys/find", get().to(key_find::form))
+            .route("/t/{tenant}/keys/find", post().to(key_find::find))
+            .route("/t/{tenant}/keys/{key}", get().to(key_page::page))
+            .route("/t/{tenant}/keys/{key}/edit", get().to(key_edit::form))
+            .route("/t/{tenant}/keys/{key}/edit", post().to(key_edit::edit))
+            .route("/t/{tenant}/keys/{key}/roll", get().to(key_roll::ask))
+            .route("/t/{tenant}/keys/{key}/roll", post().to(key_roll::roll))
+            .route("/t/{tenant}/keys/{key}/finish", get().to(key_actions::ask_finish))
+            .route("/t/{tenant}/keys/{key}/finish", post().to(key_actions::finish))
+            .route("/t/{tenant}/keys/{key}/renew", get().to(key_actions::ask_renew))
+            .route("/t/{tenant}/keys/{key}/renew", post().to(key_actions::renew))
+            .route("/t/{tenant}/keys/{key}/disable", get().to(key_actions::ask_disable))
+            .route("/t/{tenant}/keys/{key}/disable", post().to(key_actions::disable))
+            .route("/t/{tenant}/keys/{key}/enable", get().to(key_actions::ask_enable))
+            .route("/t/{tenant}/keys/{key}/enable", post().to(key_actions::enable))
+            .route("/t/{tenant}/keys/{key}/revoke", get().to(key_actions::ask_revoke))
+            .route("/t/{tenant}/keys/{key}/revoke", post().to(key_actions::revoke))
+            .route("/t/{tenant}/keys/{key}/delete", get().to(key_actions::ask_delete))
+            .route("/t/{tenant}/keys/{key}/delete", post().to(key_actions::delete))
             .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) })),
     );
 }
