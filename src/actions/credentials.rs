@@ -172,6 +172,14 @@ impl NewPassword {
         let hash = password::hash(typed, &chance::bytes()).ok_or(PasswordError::TooLong)?;
         Ok(Self { hash, length: i64::try_from(typed.chars().count()).unwrap_or(i64::MAX) })
     }
+
+    /// Makes it the password of an account that has none yet.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub fn keep(&self, tx: &mut Tx<'_>, account: AccountId) -> Result<(), StoreError> {
+        accounts::set_password(tx, account, &self.hash, self.length)
+    }
 }
 
 /// Changes the password of whoever is signed in; every other session ends, and this one is renewed. `None` where the current
@@ -199,7 +207,7 @@ fn set_password(tx: &mut Tx<'_>, by: &By, account: &Account, new: &NewPassword) 
 ///
 /// # Errors
 /// The database is away.
-fn make_link(tx: &mut Tx<'_>, purpose: Purpose, account: Option<AccountId>) -> Result<Token, StoreError> {
+pub(super) fn make_link(tx: &mut Tx<'_>, purpose: Purpose, account: Option<AccountId>) -> Result<Token, StoreError> {
     let token = Token::make(purpose, fresh_id(&mut chance::fill), &mut chance::fill);
     let hash = link_hash(tx.secrets(), purpose, token.reveal());
     let until = tx.now() + chrono::Duration::hours(1);

@@ -5,6 +5,7 @@
 
 pub mod credentials;
 pub mod keys;
+pub mod set_up;
 pub mod sign_in;
 pub mod tenants;
 

@@ -169,6 +169,11 @@ pub fn requires_totp(db: &mut crate::store::Db, account: AccountId) -> Result<bo
 
 fn complete(tx: &mut Tx<'_>, by: &By, client: &Client, account: &Account, recovery: Option<i64>) -> Result<Opened, StoreError> {
     let stage = stage_of(tx, account)?;
+    // A secret that was never confirmed does not outlive the session that asked for it.
+    accounts::set_pending_totp(tx, account.id, None)?;
+    if stage == Stage::Enrol {
+        super::credentials::begin_totp(tx, account.id)?;
+    }
     let cookie = open(tx, by, account.id, stage)?;
     sign_in_failures::forget(tx, &client.email, &client.network)?;
     let known = match &client.browser {

@@ -64,9 +64,14 @@ pub mod keys_csv;
 pub mod keys_own;
 pub mod keys_query;
 pub mod page;
+pub mod password;
+pub mod profile;
 pub mod session;
+pub mod set_up;
 pub mod settings;
+pub mod sign_in;
 pub mod site;
+pub mod two_step;
 
 use actix_web::{
     middleware::{Compress, from_fn},
@@ -113,8 +118,38 @@ pub fn pages(config: &mut ServiceConfig) {
             .route("/t/{tenant}/keys/{key}/revoke", post().to(key_actions::revoke))
             .route("/t/{tenant}/keys/{key}/delete", get().to(key_actions::ask_delete))
             .route("/t/{tenant}/keys/{key}/delete", post().to(key_actions::delete))
+            .route("/", get().to(sign_in::root))
+            .route("/login", get().to(sign_in::ask_password))
+            .route("/login", post().to(sign_in::password))
+            .route("/login/code", get().to(sign_in::ask_code))
+            .route("/login/code", post().to(sign_in::code))
+            .route("/logout", post().to(sign_in::out))
+            .route("/setup/{token}", get().to(set_up::ask))
+            .route("/setup/{token}", post().to(set_up::finish))
+            .route("/password/forgot", get().to(password::forgot))
+            .route("/password/reset/{token}", get().to(password::ask_reset))
+            .route("/password/reset/{token}", post().to(password::reset))
+            .route("/profile", get().to(profile::show_profile))
+            .route("/profile/theme", post().to(sign_in::theme))
+            .route("/profile/preferences", post().to(profile::save_preferences))
+            .route("/profile/password", get().to(password::ask_change))
+            .route("/profile/password", post().to(password::change))
+            .route("/profile/totp", get().to(two_step::ask))
+            .route("/profile/totp", post().to(two_step::enrol))
+            .route("/profile/totp/start", post().to(two_step::start))
+            .route("/profile/totp/remove", post().to(two_step::remove))
+            .route("/profile/totp/done", get().to(two_step::finished))
+            .route("/profile/recovery-codes", post().to(two_step::new_codes))
+            .route("/profile/sessions/end", post().to(profile::end_others))
+            .route("/profile/sessions/{session}/end", post().to(profile::end_session))
+            .route("/t/{tenant}", get().to(tenant))
             .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) })),
     );
+}
+
+/// `GET /t/{tenant}`
+async fn tenant(member: session::Member) -> page::WebResult {
+    Ok(page::see_other(&member.frame, &member.frame.home))
 }
 
 /// What the top bar offers a member.

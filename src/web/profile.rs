@@ -1,0 +1,165 @@
+//! A person's own page: keys, two-step sign-in, sessions, password, tenants, preferences.
+
+use actix_web::{HttpRequest, web::Path};
+use askama::Template;
+
+use super::{
+    error::WebError,
+    form::Form,
+    keys_own::OwnKeys,
+    page::{Frame, Link, WebResult, add_cookie, done, show, show_as, status_of},
+    session::SignedIn,
+    site::Look,
+};
+use crate::{
+    actions::credentials,
+    domain::{ids::KeyId, time},
+    store::{StoreError, accounts, sessions},
+};
+
+#[derive(Template)]
+#[template(path = "profile/page.html")]
+struct ProfilePage {
+    frame: Frame,
+    form: Form,
+    /// The table of own keys, rendered.
+    keys: Option<String>,
+    codes_left: i64,
+    sessions: Vec<SessionLine>,
+    tenants: Vec<Link>,
+    zones: Vec<&'static str>,
+}
+
+struct SessionLine {
+    id: String,
+    what: String,
+    phone: bool,
+    when: String,
+    ip: String,
+    seen: String,
+    current: bool,
+}
+
+async fn page(person: &SignedIn, form: Form, at: &str) -> Result<ProfilePage, WebError> {
+    let id = person.account.id;
+    let read: Result<_, StoreError> = person.read(move |db| Ok((accounts::recovery_codes_left(db, id)?, sessions::of_account(db, id)?))).await;
+    let (codes_left, list) = read?;
+    let now = person.site.clock.now();
+    let oldest = (now - person.site.settings.session_max, now - person.site.settings.session_idle);
+    let sessions = list
+        .into_iter()
+        .filter(|session| session.created_at > oldest.0 && session.seen_at > oldest.1)
+        .map(|session| SessionLine {
+            what: device(&session.user_agent),
+            phone: ["iPhone", "Android", "Mobile"].iter().any(|word| session.user_agent.contains(word)),
+            when: time::date_time(session.created_at),
+            ip: session.ip,
+            seen: time::ago(session.seen_at, now),
+            current: session.id == person.session.id,
+            id: session.public_id,
+        })
+        .collect();
+    Ok(ProfilePage {
+        frame: person.frame.clone(),
+        form,
+        keys: own_keys(person, at).await?,
+        codes_left,
+        sessions,
+        tenants: person.frame.tenants.clone(),
+        zones: zones(),
+    })
+}
+
+/// The card of own keys in the tenant that the page is about; `None` for who has none and may have none.
+async fn own_keys(person: &SignedIn, at: &str) -> Result<Option<String>, WebError> {
+    let Some(acting) = person.acting.clone() else { return Ok(None) };
+    let (at, now, may) = (at.to_owned(), person.site.clock.now(), person.frame.has_keys);
+    let keys: Result<OwnKeys, StoreError> = person.read(move |db| OwnKeys::read(db, &acting, &at, now)).await;
+    let keys = keys?;
+    if keys.is_empty && !may { Ok(None) } else { Ok(Some(keys.html(&person.frame)?)) }
+}
+
+/// Names of places; the others are old names of the same zones.
+fn zones() -> Vec<&'static str> {
+    let real = ["Africa/", "America/", "Antarctica/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/"];
+    let named = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).filter(|name| real.iter().any(|area| name.starts_with(area)));
+    std::iter::once("UTC").chain(named).collect()
+}
+
+/// What a person calls their browser: "Firefox 145 on Linux".
+fn device(user_agent: &str) -> String {
+    let version = |name: &str| {
+        let rest = user_agent.split_once(name)?.1;
+        let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        Some(number)
+    };
+    let browsers = [("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Version/", "Safari")];
+    let browser = browsers.iter().find_map(|(mark, name)| version(mark).map(|number| format!("{name} {number}")));
+    let systems = [("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux")];
+    let system = systems.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser,
+        _ if user_agent.is_empty() => "An unknown browser".into(),
+        _ => user_agent.chars().take(60).collect(),
+    }
+}
+
+fn preferences(person: &SignedIn) -> Form {
+    let account = &person.account;
+    let mut values = vec![("theme", account.theme.clone()), ("time_zone", account.time_zone.clone())];
+    if account.shortcuts {
+        values.push(("shortcuts", "on".to_owned()));
+    }
+    Form::filled(values)
+}
+
+/// `GET /profile`
+pub async fn show_profile(req: HttpRequest, person: SignedIn) -> WebResult {
+    let mut query = Form::from_query(&req)?;
+    query.only(&["tenant", "at"])?;
+    if query.checked("tenant") && person.acting.is_none() {
+        return Err(WebError::NotFound);
+    }
+    show(&page(&person, preferences(&person), query.text("at")).await?)
+}
+
+/// `POST /profile/preferences`
+pub async fn save_preferences(person: SignedIn, mut form: Form) -> WebResult {
+    form.only(&["theme", "time_zone", "shortcuts"])?;
+    let theme = ["system", "light", "dark"].into_iter().find(|known| *known == form.text("theme"));
+    if theme.is_none() {
+        form.wrong("theme", "Choose System, Light or Dark.");
+    }
+    let zone = form.parse("time_zone", |text| text.parse::<chrono_tz::Tz>().map_err(|_| "Choose a time zone from the list."));
+    let (Some(theme), Some(zone)) = (theme, zone) else { return show_as(status_of(&form), &page(&person, form, "").await?) };
+    let (id, shortcuts) = (person.account.id, form.checked("shortcuts"));
+    let saved: Result<(), StoreError> = person.write(move |tx, _| accounts::set_look(tx, id, theme, shortcuts, zone.name())).await;
+    saved?;
+    let mut answer = done(&person.site, &person.frame, "Preferences saved.", &person.frame.profile)?;
+    add_cookie(&mut answer, &person.site.look_cookie(&Look { theme: theme.to_owned(), shortcuts }))?;
+    Ok(answer)
+}
+
+/// `POST /profile/sessions/{session}/end`
+pub async fn end_session(person: SignedIn, session: Path<String>, mut form: Form) -> WebResult {
+    form.only(&[])?;
+    let session = KeyId::parse(&session).ok_or(WebError::NotFound)?;
+    let account = person.account.clone();
+    let ended: Result<bool, StoreError> = person.write(move |tx, by| credentials::end_session(tx, by, &account, &session)).await;
+    let words = if ended? { "Session ended." } else { "That session had ended already." };
+    done(&person.site, &person.frame, words, &person.frame.profile)
+}
+
+/// `POST /profile/sessions/end`
+pub async fn end_others(person: SignedIn, mut form: Form) -> WebResult {
+    form.only(&[])?;
+    let account = person.account.clone();
+    let ended: Result<usize, StoreError> = person.write(move |tx, by| credentials::end_other_sessions(tx, by, &account)).await;
+    let words = match ended? {
+        0 => "There was no other session.".to_owned(),
+        1 => "1 other session ended.".to_owned(),
+        count => format!("{count} other sessions ended."),
+    };
+    done(&person.site, &person.frame, &words, &person.frame.profile)
+}
