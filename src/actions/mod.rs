@@ -4,6 +4,7 @@
 //! [`Tx`]: crate::store::Tx
 
 pub mod credentials;
+pub mod gateways;
 pub mod keys;
 pub mod set_up;
 pub mod sign_in;

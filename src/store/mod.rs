@@ -9,6 +9,7 @@ mod conn;
 pub mod events;
 pub mod facts;
 pub mod form_ids;
+pub mod gateways;
 pub mod grid;
 pub mod keys;
 pub mod links;
