@@ -66,6 +66,7 @@ pub mod keys_query;
 pub mod page;
 pub mod password;
 pub mod profile;
+pub mod recipes;
 pub mod session;
 pub mod set_up;
 pub mod settings;
