@@ -44,6 +44,7 @@ mod expiry_form;
 pub mod explain;
 pub mod flash;
 pub mod form;
+pub mod gateways;
 pub mod guard;
 pub mod key_actions;
 mod key_activity;
@@ -89,6 +90,13 @@ pub fn pages(config: &mut ServiceConfig) {
         web::scope("")
             .wrap(from_fn(guard::guard))
             .wrap(Compress::default())
+            .route("/t/{tenant}/gateways", get().to(gateways::list))
+            .route("/t/{tenant}/gateways", post().to(gateways::create))
+            .route("/t/{tenant}/gateways/new", get().to(gateways::new))
+            .route("/t/{tenant}/gateways/{id}/roll", get().to(gateways::roll_form))
+            .route("/t/{tenant}/gateways/{id}/roll", post().to(gateways::roll))
+            .route("/t/{tenant}/gateways/{id}/revoke", get().to(gateways::revoke_form))
+            .route("/t/{tenant}/gateways/{id}/revoke", post().to(gateways::revoke))
             .route("/t/{tenant}/keys", get().to(keys::list))
             .route("/t/{tenant}/keys", post().to(keys::choose_columns))
             .route("/t/{tenant}/keys.csv", get().to(keys_csv::export))
