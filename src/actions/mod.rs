@@ -3,6 +3,7 @@
 //!
 //! [`Tx`]: crate::store::Tx
 
+pub mod access;
 pub mod credentials;
 pub mod gateways;
 pub mod keys;

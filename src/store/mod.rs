@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod catalogue;
 mod conn;
 pub mod events;
 pub mod facts;
