@@ -7,4 +7,5 @@ mod support;
 mod architecture;
 mod config;
 mod domain;
+mod key_pages;
 mod start;

@@ -47,6 +47,11 @@ impl Browser {
         Self { agent: agent(), base: base.to_owned(), csrf: RefCell::default() }
     }
 
+    /// The same browser in another window: the same cookies, for requests at the same time.
+    pub fn twin(&self) -> Self {
+        Self { agent: self.agent.clone(), base: self.base.clone(), csrf: self.csrf.clone() }
+    }
+
     /// Opens a page; a redirect is shown, not followed.
     pub fn get(&self, path: &str) -> Page {
         self.get_with(path, &[])

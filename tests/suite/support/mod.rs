@@ -249,7 +249,7 @@ impl TestApp {
         let page = browser.follow(page);
         let page = if person.totp.is_some() {
             let code = self.code(name);
-            let answer = browser.send(&page, "/login/code", &[("code", &code)]);
+            let answer = browser.send(&page, "/login/code", &[("totp", &code)]);
             browser.follow(answer)
         } else {
             page
