@@ -1090,3 +1090,33 @@ pub fn usage(db: &mut Db, tenant: TenantId, ids: &[KeyId], now: Time) -> Result<
     }
     Ok(months)
 }
+
+/// How many keys there are by status.
+///
+/// # Errors
+/// The database is away.
+pub fn counts(db: &mut Db, view: &View<'_>) -> Result<Counts, StoreError> {
+    let query = Query::new(db, view)?;
+    match query.complete(db, Sort::Created)? {
+        Some(rows) => Ok(query.counts_of(&rows)),
+        None => query.wide_counts(db),
+    }
+}
+
+/// When the keys in reach expire that are active and do so before `until`, soonest first; at most [`MOST`].
+///
+/// # Errors
+/// The database is away.
+pub fn expiries(db: &mut Db, reach: &Reach, now: Time, until: Time) -> Result<Vec<Time>, StoreError> {
+    let mut query = table::table
+        .filter(table::tenant_id.eq(reach.tenant().number()).and(table::revoked_at.is_null()).and(table::disabled_at.is_null()))
+        .filter(table::expires_at.gt(micros(now)).and(table::expires_at.lt(micros(until))))
+        .select(table::expires_at.assume_not_null())
+        .order(table::expires_at)
+        .limit(10_000)
+        .into_boxed();
+    if let Some(owners) = reach.owners() {
+        query = query.filter(table::owner_id.eq_any(owners.to_vec()));
+    }
+    Ok(query.load::<i64>(db.conn())?.into_iter().map(moment).collect())
+}

@@ -62,8 +62,10 @@ mod key_token;
 pub mod key_view;
 pub mod keys;
 pub mod keys_csv;
+pub mod keys_many;
 pub mod keys_own;
 pub mod keys_query;
+pub mod overview;
 pub mod page;
 pub mod password;
 pub mod profile;
@@ -97,6 +99,7 @@ pub fn pages(config: &mut ServiceConfig) {
             .route("/t/{tenant}/gateways/{id}/roll", post().to(gateways::roll))
             .route("/t/{tenant}/gateways/{id}/revoke", get().to(gateways::revoke_form))
             .route("/t/{tenant}/gateways/{id}/revoke", post().to(gateways::revoke))
+            .route("/t/{tenant}", get().to(overview::overview))
             .route("/t/{tenant}/keys", get().to(keys::list))
             .route("/t/{tenant}/keys", post().to(keys::choose_columns))
             .route("/t/{tenant}/keys.csv", get().to(keys_csv::export))
@@ -106,6 +109,14 @@ pub fn pages(config: &mut ServiceConfig) {
             .route("/t/{tenant}/settings/{card}", post().to(settings::save))
             .route("/docs", get().to(docs::page))
             .route("/t/{tenant}/explain", get().to(explain::page))
+            .route("/t/{tenant}/keys/disable", get().to(keys_many::confirm))
+            .route("/t/{tenant}/keys/disable", post().to(keys_many::act))
+            .route("/t/{tenant}/keys/enable", get().to(keys_many::confirm))
+            .route("/t/{tenant}/keys/enable", post().to(keys_many::act))
+            .route("/t/{tenant}/keys/revoke", get().to(keys_many::confirm))
+            .route("/t/{tenant}/keys/revoke", post().to(keys_many::act))
+            .route("/t/{tenant}/keys/delete", get().to(keys_many::confirm))
+            .route("/t/{tenant}/keys/delete", post().to(keys_many::act))
             .route("/t/{tenant}/keys/new", get().to(key_create::form))
             .route("/t/{tenant}/keys/new", post().to(key_create::create))
             .route("/t/{tenant}/keys/find", get().to(key_find::form))
@@ -151,14 +162,8 @@ pub fn pages(config: &mut ServiceConfig) {
             .route("/profile/recovery-codes", post().to(two_step::new_codes))
             .route("/profile/sessions/end", post().to(profile::end_others))
             .route("/profile/sessions/{session}/end", post().to(profile::end_session))
-            .route("/t/{tenant}", get().to(tenant))
             .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) })),
     );
-}
-
-/// `GET /t/{tenant}`
-async fn tenant(member: session::Member) -> page::WebResult {
-    Ok(page::see_other(&member.frame, &member.frame.home))
 }
 
 /// What the top bar offers a member.
@@ -170,6 +175,7 @@ fn nav(acting: &Acting, path: &str) -> Vec<Link> {
     };
     let mut links = Vec::new();
     if acting.may(Permission::KeysReadAny) {
+        links.push(Link { current: path == base, ..link("Overview", "") });
         links.push(link("API keys", "/keys"));
     } else {
         links.push(Link { label: "My API keys".into(), url: format!("/profile?tenant={}", acting.tenant.slug), current: path == "/profile" });

@@ -53,6 +53,8 @@ pub struct Site {
     pub secrets: Arc<Secrets>,
     /// The configuration.
     pub settings: Settings,
+    /// Changes of many keys that run in the background.
+    pub jobs: super::keys_many::Jobs,
     https: bool,
     host: String,
     cookie: String,
@@ -100,7 +102,19 @@ impl Site {
         let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or("80", |(_, port)| port);
         let cookie = if https { "__Host-keyward".to_owned() } else { format!("keyward-{port}") };
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { store, clock, secrets, settings, https, host, cookie, hashing: Semaphore::new(cores), waiting: AtomicUsize::new(0), cores }
+        Self {
+            store,
+            clock,
+            secrets,
+            settings,
+            jobs: super::keys_many::Jobs::default(),
+            https,
+            host,
+            cookie,
+            hashing: Semaphore::new(cores),
+            waiting: AtomicUsize::new(0),
+            cores,
+        }
     }
 
     /// Reads from the database, off the async threads.
