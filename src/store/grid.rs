@@ -983,10 +983,13 @@ fn cut(all: &[Row], order: Order, at: Option<&Cursor>, size: usize) -> (Vec<Row>
 
 /// The keys with these numbers that are in reach, in the order of the numbers.
 fn by_seq(db: &mut Db, reach: &Reach, seqs: &[i64]) -> Result<Vec<Key>, StoreError> {
-    let rows: Vec<KeyRow> = table::table.filter(table::seq.eq_any(seqs)).filter(table::tenant_id.eq(reach.tenant().number())).load(db.conn())?;
-    let mut keys: HashMap<i64, Key> = HashMap::with_capacity(rows.len());
-    for row in rows.into_iter().filter(|row| reach.owners().is_none_or(|owners| owners.contains(&row.owner_id))) {
-        keys.insert(row.seq, Key::try_from(row)?);
+    let mut keys: HashMap<i64, Key> = HashMap::with_capacity(seqs.len());
+    // SQLite takes 32 766 values in one statement.
+    for part in seqs.chunks(10_000) {
+        let rows: Vec<KeyRow> = table::table.filter(table::seq.eq_any(part)).filter(table::tenant_id.eq(reach.tenant().number())).load(db.conn())?;
+        for row in rows.into_iter().filter(|row| reach.owners().is_none_or(|owners| owners.contains(&row.owner_id))) {
+            keys.insert(row.seq, Key::try_from(row)?);
+        }
     }
     Ok(seqs.iter().filter_map(|seq| keys.remove(seq)).collect())
 }

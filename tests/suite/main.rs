@@ -9,3 +9,4 @@ mod config;
 mod domain;
 mod key_pages;
 mod start;
+mod store;

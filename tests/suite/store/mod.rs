@@ -1,0 +1,3 @@
+//! Queries, on both databases.
+
+mod grid;
