@@ -8,5 +8,6 @@ mod architecture;
 mod config;
 mod domain;
 mod key_pages;
+mod sign_in;
 mod start;
 mod store;
