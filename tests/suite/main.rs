@@ -11,3 +11,4 @@ mod key_pages;
 mod sign_in;
 mod start;
 mod store;
+mod verification;
