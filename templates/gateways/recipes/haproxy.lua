@@ -26,3 +26,4 @@ core.register_action("keyward", { "http-req" }, function(txn)
         txn:set_var("txn.keyward_" .. name, value and value[0] or "")
     end
 end)
+

@@ -160,7 +160,8 @@ fn no_edit_of_one_character_is_accepted_or_looked_up() {
                     continue;
                 }
                 let edited = format!("{}{other}{}", &text[..at], &text[at + 1..]);
-                let question = keyward::verify::Question { token: Some(&edited), request: &request, impossible_scope: false, impossible_resource: false };
+                let question =
+                    keyward::verify::Question { token: Some(&edited), request: &request, impossible_scope: false, impossible_resource: false };
                 let answer = system.block_on(verifier.verify(acme, &question)).unwrap();
                 assert_eq!(answer.verdict.code, Code::NotFound, "{edited}");
             }

@@ -35,7 +35,8 @@ fn echo(mut stream: TcpStream) {
         }
     }
     let text = String::from_utf8_lossy(&head).into_owned();
-    let length = text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse().unwrap())).unwrap_or(0);
+    let length =
+        text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse().unwrap())).unwrap_or(0);
     let mut body = vec![0; length];
     let _ = stream.read_exact(&mut body);
     let answer = format!("{text}{}", String::from_utf8_lossy(&body));
@@ -83,8 +84,13 @@ fn start(app: &TestApp, kind: &str, credential: &str, api: u16) -> Proxy {
                 .replace("127.0.0.1:9000", &api)
                 .replace("/etc/nginx/keyward.conf", &path("keyward.conf"));
             fs::write(path("keyward.conf"), format!("set $keyward_gateway \"{credential}\";\n")).unwrap();
-            let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].iter().map(|name| format!("{name}_temp_path {};\n", path(name))).collect();
-            let whole = format!("worker_processes 1;\npid {};\nerror_log {};\nevents {{}}\nhttp {{\naccess_log off;\n{temp}{text}}}\n", path("pid"), path("log"));
+            let temp: String =
+                ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].iter().map(|name| format!("{name}_temp_path {};\n", path(name))).collect();
+            let whole = format!(
+                "worker_processes 1;\npid {};\nerror_log {};\nevents {{}}\nhttp {{\naccess_log off;\n{temp}{text}}}\n",
+                path("pid"),
+                path("log")
+            );
             fs::write(path("nginx.conf"), whole).unwrap();
             let mut command = Command::new("/usr/sbin/nginx");
             command.args(["-c", &path("nginx.conf"), "-g", "daemon off;"]);
@@ -124,7 +130,12 @@ fn start(app: &TestApp, kind: &str, credential: &str, api: u16) -> Proxy {
 
 /// The values of a header that the API was sent.
 fn sent(page: &browser::Page, name: &str) -> Vec<String> {
-    page.body.lines().filter_map(|line| line.split_once(':')).filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).collect()
+    page.body
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
 }
 
 fn behaves(kind: &str) {
@@ -133,13 +144,29 @@ fn behaves(kind: &str) {
     let proxy = start(&app, kind, &credential, start_api());
     let dora = app.fixture.key("dora");
     let bearer = format!("Bearer {}", dora.token);
-    let call = |method: &str, headers: &[(&str, &str)]| browser::call(&proxy.url, method, "/v1/parcels?page=2&scope=x", headers, (method == "POST").then(|| serde_json::json!({ "a": 1 })));
+    let call = |method: &str, headers: &[(&str, &str)]| {
+        browser::call(&proxy.url, method, "/v1/parcels?page=2&scope=x", headers, (method == "POST").then(|| serde_json::json!({ "a": 1 })))
+    };
 
-    let page = call("POST", &[
-        ("authorization", &bearer), ("x-key-id", "forged"), ("X_Key_Id", "forged"), ("x-key-owner", "forged"), ("x-key-tenant", "forged"),
-        ("x-key-scopes", "forged"), ("X_Key_Scopes", "forged"), ("x-key-resources", "forged"), ("x-key-code", "forged"), ("x-keyward-gateway", "forged"),
-        ("x-keyward-scope", "forged"), ("x-keyward-resource", "forged"), ("x-forwarded-for", "198.51.100.66"), ("cookie", "a=b"),
-    ]);
+    let page = call(
+        "POST",
+        &[
+            ("authorization", &bearer),
+            ("x-key-id", "forged"),
+            ("X_Key_Id", "forged"),
+            ("x-key-owner", "forged"),
+            ("x-key-tenant", "forged"),
+            ("x-key-scopes", "forged"),
+            ("X_Key_Scopes", "forged"),
+            ("x-key-resources", "forged"),
+            ("x-key-code", "forged"),
+            ("x-keyward-gateway", "forged"),
+            ("x-keyward-scope", "forged"),
+            ("x-keyward-resource", "forged"),
+            ("x-forwarded-for", "198.51.100.66"),
+            ("cookie", "a=b"),
+        ],
+    );
     assert_eq!(page.status, 200, "{kind}: {}", page.body);
     assert!(!page.body.contains("forged"), "{kind}: {}", page.body);
     assert!(page.body.starts_with("POST /v1/parcels?page=2&scope=x") && page.body.ends_with("{\"a\":1}"), "{kind}: {}", page.body);
@@ -156,12 +183,25 @@ fn behaves(kind: &str) {
     assert_eq!((nothing.status, nothing.header("www-authenticate").as_deref()), (401, Some("Bearer realm=\"keyward\"")), "{kind}");
     assert_eq!(call("GET", &[("authorization", &bearer), ("x-api-key", &dora.token)]).status, 401, "{kind}");
     assert_eq!(call("GET", &[("x-api-key", &dora.token), ("x-api-key", &dora.token)]).status, 401, "{kind}");
-    let nora = super::make(&app, keyward::actions::keys::KeyForm { access: keyward::domain::access::KeyAccess::Scopes([].into()), ..super::plain("none") }, keyward::domain::lifetime::Choice::Never);
-    let none = call("GET", &[("x-api-key", nora.token.reveal())]);
+    let bills = super::make(
+        &app,
+        keyward::actions::keys::KeyForm {
+            access: keyward::domain::access::KeyAccess::Scopes(["invoices:read".parse().unwrap()].into()),
+            ..super::plain("bills")
+        },
+        keyward::domain::lifetime::Choice::Never,
+    );
+    let none = call("GET", &[("x-api-key", bills.token.reveal())]);
     assert_eq!((none.status, none.header("x-key-code").as_deref()), (403, Some("insufficient_scope")), "{kind}");
 
     // The client's address is the one that the gateway saw, whatever the client claims.
-    let ranged = |range: &str| super::make(&app, keyward::actions::keys::KeyForm { ip_ranges: keyward::domain::ip_range::IpRanges::parse(range).unwrap(), ..super::plain(range) }, keyward::domain::lifetime::Choice::Never);
+    let ranged = |range: &str| {
+        super::make(
+            &app,
+            keyward::actions::keys::KeyForm { ip_ranges: keyward::domain::ip_range::IpRanges::parse(range).unwrap(), ..super::plain(range) },
+            keyward::domain::lifetime::Choice::Never,
+        )
+    };
     let (elsewhere, here) = (ranged("198.51.100.0/24"), ranged("127.0.0.1"));
     assert_eq!(call("GET", &[("x-api-key", elsewhere.token.reveal()), ("x-forwarded-for", "198.51.100.66")]).status, 403, "{kind}");
     assert_eq!(call("GET", &[("x-api-key", here.token.reveal()), ("x-forwarded-for", "198.51.100.66")]).status, 200, "{kind}");
