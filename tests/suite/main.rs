@@ -6,8 +6,10 @@ mod support;
 
 mod architecture;
 mod config;
+mod console;
 mod domain;
 mod key_pages;
+mod settings;
 mod sign_in;
 mod start;
 mod store;

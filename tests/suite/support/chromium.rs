@@ -45,13 +45,15 @@ impl Drop for Browser {
 }
 
 fn request(method: &str, url: &str, body: &Value) -> Result<Value, String> {
-    let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build());
+    let agent =
+        ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build());
     let answer = match method {
         "GET" => agent.get(url).call(),
         "DELETE" => agent.delete(url).call(),
         _ => agent.post(url).send_json(body),
     };
-    let value: Value = answer.map_err(|error| error.to_string())?.body_mut().with_config().limit(64 << 20).read_json().map_err(|error| error.to_string())?;
+    let value: Value =
+        answer.map_err(|error| error.to_string())?.body_mut().with_config().limit(64 << 20).read_json().map_err(|error| error.to_string())?;
     match value["value"]["error"].as_str() {
         Some(error) => Err(format!("{error}: {}", value["value"]["message"].as_str().unwrap_or_default())),
         None => Ok(value["value"].clone()),
@@ -62,7 +64,12 @@ impl Browser {
     /// Starts one; `base` is what addresses begin with.
     pub fn open(base: &str, look: Look) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let driver = Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("chromedriver is installed");
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is installed");
         let size = format!("--window-size={},1000", look.width.max(500));
         let mut args = vec!["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
         args.extend(["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", size.as_str()]);
@@ -85,7 +92,8 @@ impl Browser {
         };
         let browser = Self { driver, session: format!("{url}/{}", made["sessionId"].as_str().unwrap()), base: base.to_owned(), look };
         if look.dark {
-            let dark = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": [{ "name": "prefers-color-scheme", "value": "dark" }] } });
+            let dark =
+                json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": [{ "name": "prefers-color-scheme", "value": "dark" }] } });
             browser.post("/goog/cdp/execute", &dark);
         }
         browser
@@ -139,6 +147,11 @@ impl Browser {
         self.evaluate("return document.body.innerText").as_str().unwrap_or_default().to_owned()
     }
 
+    /// The page as markup.
+    pub fn source(&self) -> String {
+        self.get("/source").as_str().unwrap_or_default().to_owned()
+    }
+
     /// Waits until the page says `words`.
     pub fn sees(&self, words: &str) {
         self.wait(&format!("the words “{words}”"), || self.text().contains(words).then_some(()));
@@ -147,6 +160,11 @@ impl Browser {
     /// Waits until the page no longer says `words`.
     pub fn sees_no(&self, words: &str) {
         self.wait(&format!("no words “{words}”"), || (!self.text().contains(words)).then_some(()));
+    }
+
+    /// Waits until path and query of the page are as `fits` says.
+    pub fn wait_until(&self, fits: impl Fn(&str) -> bool) {
+        self.wait("another page", || fits(&self.path()).then_some(()));
     }
 
     /// Clicks what has this role and accessible name (`button`, `link`, `checkbox`, `radio`, `tab` …).

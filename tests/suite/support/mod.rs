@@ -12,6 +12,7 @@
 #![allow(dead_code)] // a tool box: not every tool is in use at every moment
 
 pub mod browser;
+pub mod chromium;
 pub mod fixture;
 pub mod postgres;
 
@@ -33,10 +34,14 @@ use chrono::Duration;
 use fixture::{Fixture, Person};
 use keyward::{
     app::App,
+    chance,
     clock::Clock,
     config::{Config, Sources},
-    domain::time::Time,
-    store::{Db, StoreError, Tx},
+    domain::{
+        time::Time,
+        token::{Purpose, Token, fresh_id},
+    },
+    store::{Db, StoreError, Tx, gateways},
 };
 
 /// Which database a test runs on.
@@ -89,6 +94,7 @@ pub struct TestApp {
     pub fixture: &'static Fixture,
     /// Which database it has.
     pub backend: Backend,
+    acme: OnceLock<String>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
     database: Option<String>,
@@ -186,7 +192,7 @@ fn run(backend: Backend, dir: PathBuf, database: Option<String>, fixture: &'stat
         });
     });
     let handle = told.recv().unwrap();
-    TestApp { url: format!("http://127.0.0.1:{port}"), app, fixture, backend, handle, thread: Some(thread), database, dir }
+    TestApp { url: format!("http://127.0.0.1:{port}"), app, fixture, backend, acme: OnceLock::new(), handle, thread: Some(thread), database, dir }
 }
 
 impl Drop for TestApp {
@@ -256,6 +262,26 @@ impl TestApp {
         };
         assert!(page.status < 400 && !page.path.starts_with("/login"), "{name} could not sign in: {} {}", page.path, page.text());
         browser
+    }
+
+    /// A gateway credential of the tenant.
+    pub fn gateway(&self, tenant: &str) -> String {
+        let (tenant, id) = (self.fixture.tenants[tenant], fresh_id(&mut chance::fill));
+        let token = Token::make(Purpose::Gateway, id, &mut chance::fill);
+        let pepper = self.app.secrets.pepper_version();
+        let hash = self.app.secrets.token_hash(pepper, Purpose::Gateway, tenant, token.reveal()).unwrap();
+        self.write(|tx| {
+            gateways::create(tx, tenant, &gateways::New { public_id: id, name: "edge", by: "Ada Example", expires_at: None, hash, pepper })
+        });
+        token.reveal().to_owned()
+    }
+
+    /// The code that a gateway of acme gets for a token.
+    pub fn verify(&self, token: &str) -> String {
+        let gateway = self.acme.get_or_init(|| self.gateway("acme"));
+        let answer =
+            self.call("POST", "/api/v1/keys/verify", &[("Authorization", &format!("Bearer {gateway}"))], Some(serde_json::json!({ "key": token })));
+        answer.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Calls the API: method, path, headers, and a JSON body where there is one.

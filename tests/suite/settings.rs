@@ -1,0 +1,82 @@
+//! The settings of a tenant, through their page.
+
+use chrono::Duration;
+both! {
+    fn turning_keys_off_stops_all_at_once_and_on_brings_them_back(app) {
+        let ada = app.signed_in("ada");
+        let token = &app.fixture.key("dora").token;
+        assert_eq!(app.verify(token), "valid");
+        let question = ada.open("/t/acme/settings/keys");
+        assert!(question.says("Turn off API keys for Acme?") && question.says("All 3 active keys"), "{}", question.text());
+        assert_eq!(app.verify(token), "valid", "asking changes nothing");
+        let answer = ada.send(&question, "/t/acme/settings/keys", &[]);
+        assert_eq!(answer.status, 303);
+        assert_eq!(app.verify(token), "tenant_disabled");
+        let question = ada.open("/t/acme/settings/keys");
+        assert!(question.says("Turn on API keys for Acme?"), "{}", question.text());
+        ada.send(&question, "/t/acme/settings/keys", &[]);
+        assert_eq!(app.verify(token), "valid");
+    }
+
+    fn turning_keys_on_asks_for_a_code_where_the_tenant_says_so(app) {
+        let ada = app.signed_in("ada");
+        ada.submit_to("/t/acme/settings", "/t/acme/settings/codes", &[("code_turn_on", "on")]);
+        ada.submit_to("/t/acme/settings/keys", "/t/acme/settings/keys", &[]);
+        let refused = ada.submit_to("/t/acme/settings/keys", "/t/acme/settings/keys", &[("totp", "000000")]);
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert_eq!(app.verify(&app.fixture.key("dora").token), "tenant_disabled");
+        let code = app.code("ada");
+        let done = ada.submit_to("/t/acme/settings/keys", "/t/acme/settings/keys", &[("totp", &code)]);
+        assert_eq!(done.status, 303, "{}", done.text());
+        assert_eq!(app.verify(&app.fixture.key("dora").token), "valid");
+    }
+
+    fn a_shorter_grace_says_what_stops_before_it_cuts(app) {
+        // dora's key of 12 months was made on 22 Sep 2026, so it expires on 22 Sep 2027; ten days later it is in its grace.
+        app.advance(Duration::days(315));
+        let ada = app.signed_in("ada");
+        assert_eq!(app.verify(&app.fixture.key("dora").token), "valid_in_grace");
+        let asked = ada.submit_to("/t/acme/settings", "/t/acme/settings/life", &[("grace", "5")]);
+        assert!(asked.says("Shorten the grace to 5 days?") && asked.says("1 key"), "{}", asked.text());
+        assert_eq!(app.verify(&app.fixture.key("dora").token), "valid_in_grace", "asking changes nothing");
+        assert_eq!(ada.send(&asked, "/t/acme/settings/life", &[]).status, 303);
+        assert_eq!(app.verify(&app.fixture.key("dora").token), "expired");
+        app.advance(Duration::minutes(1));
+        ada.submit_to("/t/acme/settings", "/t/acme/settings/life", &[("grace", "90")]);
+        assert_eq!(app.verify(&app.fixture.key("dora").token), "expired", "raising it revives nothing");
+    }
+
+    fn a_wrong_number_is_named_at_its_field_and_nothing_typed_is_lost(app) {
+        let ada = app.signed_in("ada");
+        let page = ada.submit_to("/t/acme/settings", "/t/acme/settings/limits", &[("per_member", "1001"), ("maximum", "365"), ("default", "P12M")]);
+        assert_eq!(page.status, 422);
+        assert_eq!(page.texts("#per_member-e"), ["Enter a whole number from 1 to 1000."]);
+        assert_eq!(page.attributes("#per_member", "value"), ["1001"]);
+        assert_eq!(page.attributes("#maximum", "value"), ["365"]);
+        assert_eq!(ada.open("/t/acme/settings").attributes("#per_member", "value"), ["5"]);
+        for bad in ["0", "181", "14 14", "1 2 3 4 5 6", "x"] {
+            let page = ada.submit_to("/t/acme/settings", "/t/acme/settings/life", &[("notices", bad)]);
+            assert_eq!((page.status, page.texts("#notices-e").len()), (422, 1), "{bad}");
+        }
+    }
+
+    fn only_who_may_change_settings_sees_them(app) {
+        for name in ["dora", "audrey", "nora"] {
+            let other = app.signed_in(name);
+            assert_eq!(other.get("/t/acme/settings").status, 403, "{name}");
+        }
+        assert_eq!(app.signed_in("gus").get("/t/acme/settings").status, 404);
+    }
+
+    fn admins_who_do_not_see_all_keys_manage_none(app) {
+        let ada = app.signed_in("ada");
+        let page = ada.open("/t/acme/settings");
+        let form: Vec<_> = page.form("/t/acme/settings/admins").into_iter().filter(|(name, _)| name == "csrf").collect();
+        let mut fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        fields.push(("manage_all", "on"));
+        assert_eq!(ada.post("/t/acme/settings/admins", &fields).status, 303);
+        let page = ada.open("/t/acme/settings");
+        assert!(page.find("#see_all[checked]").is_none() && page.find("#manage_all[checked]").is_none());
+        assert_eq!(ada.get(&format!("/t/acme/keys/{}", app.fixture.key("dora").id)).status, 404);
+    }
+}
