@@ -6,7 +6,9 @@ use super::{key_facts::digits, key_view::number};
 use crate::domain::time::{Time, days};
 
 /// How many days are shown, today the last.
-pub const DAYS: usize = 30;
+const DAYS: usize = 30;
+/// Days before today.
+const BEFORE: u32 = 29;
 /// Where the bars stand.
 const FLOOR: f64 = 168.0;
 /// How high the highest may be.
@@ -65,10 +67,10 @@ pub struct Chart {
     pub rows: Vec<DayRow>,
 }
 
-/// Draws the hours of [`DAYS`] days: `(hour, accepted, refused)`.
+/// Draws the hours of 30 days: `(hour, accepted, refused)`.
 pub fn draw(hours: &[(Time, i64, i64)], rolled_at: Option<Time>, now: Time) -> Chart {
     let today = now.date_naive();
-    let first = today.checked_sub_days(Days::new(DAYS as u64 - 1)).unwrap_or(today);
+    let first = today.checked_sub_days(Days::new(BEFORE.into())).unwrap_or(today);
     let mut sums = [(0i64, 0i64); DAYS];
     for (hour, accepted, refused) in hours {
         if let Some(sum) = usize::try_from((hour.date_naive() - first).num_days()).ok().and_then(|day| sums.get_mut(day)) {
@@ -137,7 +139,7 @@ pub fn draw(hours: &[(Time, i64, i64)], rolled_at: Option<Time>, now: Time) -> C
 /// The first moment of the first day that is shown.
 pub fn from(now: Time) -> Time {
     let midnight = now.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
-    midnight - days(DAYS as i64 - 1)
+    midnight - days(BEFORE.into())
 }
 
 /// The next number that divides by three into round numbers.

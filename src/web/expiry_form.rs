@@ -105,13 +105,13 @@ pub fn read(form: &mut Form, name: &str, zone: Tz) -> Option<Choice> {
         "date" => form
             .parse("date", |text| NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").map_err(|_| "Choose a date, such as 2027-06-30."))
             .map(|day| Choice::EndOf(day, zone)),
-        other => match other.parse::<Lifetime>() {
-            Ok(lifetime) => Some(Choice::For(lifetime)),
-            Err(_) => {
+        other => {
+            let lifetime = other.parse::<Lifetime>().ok();
+            if lifetime.is_none() {
                 form.wrong(name, "Choose when the key expires.");
-                None
             }
-        },
+            lifetime.map(Choice::For)
+        }
     }
 }
 

@@ -66,21 +66,9 @@ impl Verb {
             (Self::Renew, Some(end)) if key.lifetime.is_some() => KeyError::GraceOver(acting.tenant.grace.end(end, now)),
             (Self::Renew, _) => KeyError::NoExpiry,
             (Self::Disable, _) => KeyError::AlreadyDisabled,
-            (Self::Enable, _) => self.enable_refusal(member, key),
+            (Self::Enable, _) => enable_refusal(member, key),
             (Self::Revoke | Self::Delete, _) => KeyError::NotAllowed,
         })
-    }
-
-    fn enable_refusal(self, member: &Member, key: &Key) -> KeyError {
-        match &key.disabled_by {
-            _ if key.life.disabled_at.is_none() => KeyError::NotDisabled,
-            _ if !member.acting.tenant.settings.keys_enabled => KeyError::KeysOff,
-            Some(actor) if actor.member != Some(key.owner) && !member.may(Permission::KeysRevokeAny) => {
-                KeyError::DisabledByAnother(actor.name.clone())
-            }
-            _ if key_facts::is_management(key) => KeyError::Climb,
-            _ => KeyError::NotAllowed,
-        }
     }
 
     const fn path(self) -> &'static str {
@@ -122,6 +110,16 @@ impl Verb {
             Self::Enable => asks.enable,
             _ => false,
         }
+    }
+}
+
+fn enable_refusal(member: &Member, key: &Key) -> KeyError {
+    match &key.disabled_by {
+        _ if key.life.disabled_at.is_none() => KeyError::NotDisabled,
+        _ if !member.acting.tenant.settings.keys_enabled => KeyError::KeysOff,
+        Some(actor) if actor.member != Some(key.owner) && !member.may(Permission::KeysRevokeAny) => KeyError::DisabledByAnother(actor.name.clone()),
+        _ if key_facts::is_management(key) => KeyError::Climb,
+        _ => KeyError::NotAllowed,
     }
 }
 
@@ -276,8 +274,8 @@ async fn act(member: Member, req: HttpRequest, path: Where, mut form: Form, verb
     })
     .await?;
     match outcome {
-        Outcome::Done(key) if verb == Verb::Delete => key_after::gone(&member, &req, &format!("“{}” deleted.", key.name)),
-        Outcome::Done(key) => key_after::changed(&member, &req, &facts, &done_words(verb, &key)),
+        Outcome::Done(key) if verb == Verb::Delete => key_after::gone(&member, &req, &format!("“{}” deleted.", key.name)).await,
+        Outcome::Done(key) => key_after::changed(&member, &req, &facts, &done_words(verb, &key)).await,
         Outcome::WrongCode(words) => {
             form.wrong("totp", words);
             show(&member, verb, &facts, &form, false).await

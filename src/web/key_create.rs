@@ -236,13 +236,13 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
             let words = "No key can be made until they are turned on again. Nothing was made.";
             blocked(&member, true, format!("API keys are turned off for {}.", member.acting.tenant.name), words.into())
         }
-        Outcome::Refused(error) => match key_fields::place(&mut form, error, "life") {
-            Some(error) => Err(key_refused::error(error)),
-            None => {
-                let asked = asked(&member, owner).await?;
-                page(&member, form, asked)
+        Outcome::Refused(error) => {
+            if let Some(error) = key_fields::place(&mut form, error, "life") {
+                return Err(key_refused::error(error));
             }
-        },
+            let asked = asked(&member, owner).await?;
+            page(&member, form, asked)
+        }
     }
 }
 

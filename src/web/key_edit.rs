@@ -118,7 +118,7 @@ pub async fn edit(member: Member, path: Path<(String, String)>, mut form: Form) 
     }
     let expiry = read_expiry(&member, &mut form);
     let fields = key_fields::read(&mut form);
-    let (Some(fields), Some(expiry), false) = (fields, expiry, form.has_errors()) else {
+    let (Some(fields), false) = (fields, form.has_errors()) else {
         return page(&member, &facts, form, Vec::new()).await;
     };
     let id = facts.key.id;
@@ -149,11 +149,11 @@ pub fn seen(form: &Form) -> Result<i64, WebError> {
     form.text("seen").parse().map_err(|_| WebError::BadRequest("The form is not whole. Nothing was changed. Reload the page and try again.".into()))
 }
 
-/// `Some(None)` leaves the expiry as it is.
-fn read_expiry(member: &Member, form: &mut Form) -> Option<Option<Choice>> {
+/// `None` leaves the expiry as it is; what is wrong is kept in the form.
+fn read_expiry(member: &Member, form: &mut Form) -> Option<Choice> {
     match form.text("life") {
-        "keep" | "" => Some(None),
-        _ => expiry_form::read(form, "life", expiry_form::zone(&member.account.time_zone)).map(Some),
+        "keep" | "" => None,
+        _ => expiry_form::read(form, "life", expiry_form::zone(&member.account.time_zone)),
     }
 }
 

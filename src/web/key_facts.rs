@@ -189,7 +189,7 @@ pub fn digits(count: i64) -> String {
     let plain = count.unsigned_abs().to_string();
     let mut text = String::new();
     for (i, digit) in plain.chars().enumerate() {
-        if i > 0 && (plain.len() - i) % 3 == 0 {
+        if i > 0 && (plain.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -121,6 +121,10 @@ impl KeysPage {
         self.total.is_none() && !self.query.filter.is_set() && self.query.filter.tab == Tab::All
     }
 
+    fn fragments(&self) -> Result<String, askama::Error> {
+        Ok(format!("{}{}{}", self.as_grid().render()?, self.as_tabs().render()?, self.as_summary().render()?))
+    }
+
     fn plural(&self) -> &'static str {
         if self.shown.number == 1 && !self.shown.or_more { "key" } else { "keys" }
     }
@@ -185,12 +189,34 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
     if !member.may(Permission::KeysReadAny) {
         return Ok(see_other(&member.frame, &own_keys_url(&member.acting)));
     }
-    let form = Form::from_query(&req)?;
-    let query = KeysQuery::read(&form);
+    let query = KeysQuery::read(&Form::from_query(&req)?);
+    let fragment = member.frame.fragment && req.headers().get("hx-target").is_some_and(|target| target == "grid");
+    let page = look(&member, query, fragment).await?;
+    if !fragment {
+        return show(&page);
+    }
+    let url = format!("{}{}", page.base, page.query.to_query());
+    let mut answer = html(StatusCode::OK, page.fragments()?);
+    if let Ok(value) = header::HeaderValue::from_str(&url) {
+        answer.headers_mut().insert(header::HeaderName::from_static("hx-push-url"), value);
+    }
+    Ok(answer)
+}
+
+/// The grid as it is now, with tabs and count to swap in beside it; `query` is that of the page's address.
+///
+/// # Errors
+/// See [`WebError`].
+pub(super) async fn fragments(member: &Member, query: &str) -> Result<String, WebError> {
+    let fields: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    let query = KeysQuery::read(&Form::filled(fields.iter().map(|(name, value)| (name.as_str(), value.clone()))));
+    Ok(look(member, query, true).await?.fragments()?)
+}
+
+async fn look(member: &Member, query: KeysQuery, fragment: bool) -> Result<KeysPage, WebError> {
     let cols = columns(&member.acting.grid_columns);
     let (acting, now, asked) = (member.acting.clone(), member.site.clock.now(), query.clone());
     let with_usage = cols.contains(&"usage");
-    let fragment = member.frame.fragment && req.headers().get("hx-target").is_some_and(|target| target == "grid");
     let (rows, owners, mine): (Rows, Vec<Owner>, i64) = member
         .read(move |db, reach| {
             let rows = rows(db, &acting, reach, &asked, PAGE, with_usage, now)?;
@@ -202,16 +228,7 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
             Ok::<_, StoreError>((rows, owners, mine))
         })
         .await?;
-    let page = page_of(&member, query, cols, rows, &owners, mine, fragment);
-    if !fragment {
-        return show(&page);
-    }
-    let url = format!("{}{}", page.base, page.query.to_query());
-    let mut answer = html(StatusCode::OK, format!("{}{}{}", page.as_grid().render()?, page.as_tabs().render()?, page.as_summary().render()?));
-    if let Ok(value) = header::HeaderValue::from_str(&url) {
-        answer.headers_mut().insert(header::HeaderName::from_static("hx-push-url"), value);
-    }
-    Ok(answer)
+    Ok(page_of(member, query, cols, rows, &owners, mine, fragment))
 }
 
 fn page_of(member: &Member, asked: KeysQuery, cols: Vec<&'static str>, found: Rows, owners: &[Owner], mine: i64, fragment: bool) -> KeysPage {

@@ -171,6 +171,15 @@ pub fn done_here(words: &str, fragments: String) -> HttpResponse {
     answer
 }
 
+/// The same with one fragment that takes the place of `target`.
+pub fn done_in(words: &str, target: &'static str, fragment: String) -> HttpResponse {
+    let mut answer = done_here(words, fragment);
+    let headers = answer.headers_mut();
+    headers.insert(header::HeaderName::from_static("hx-retarget"), header::HeaderValue::from_static(target));
+    headers.insert(header::HeaderName::from_static("hx-reswap"), header::HeaderValue::from_static("outerHTML"));
+    answer
+}
+
 /// JSON of which a header can carry every character.
 fn ascii_json(value: &serde_json::Value) -> String {
     let mut text = String::new();

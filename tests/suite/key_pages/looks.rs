@@ -115,3 +115,31 @@ both! {
         assert!(page.says(&format!("{}/api/v1/keys/verify", app.url)) && page.says("insufficient_scope"), "{}", page.text());
     }
 }
+
+both! {
+    fn what_is_done_from_the_grid_brings_the_grid_up_to_date(app) {
+        let ada = app.signed_in("ada");
+        let id = app.fixture.key("dora").id.to_string();
+        let disable = url(&id, "/disable");
+        let dialog = ada.get_with(&disable, &[("hx-request", "true")]);
+        assert_eq!(dialog.status, 200);
+        let from = format!("{}/t/acme/keys?status=active", app.url);
+        let answer = ada.post_with(&disable, &[("seen", "1")], &[("hx-request", "true"), ("hx-current-url", &from)]);
+        assert_eq!((answer.status, answer.header("hx-retarget").as_deref()), (200, Some("#grid")));
+        let trigger = answer.header("hx-trigger").unwrap();
+        assert!(trigger.contains("dialogClose") && trigger.contains("Key disabled."), "{trigger}");
+        assert!(answer.body.contains("id=\"tabs\""), "{}", answer.body);
+        assert!(!answer.body.contains(&format!("row-{id}")), "only active keys are shown: {}", answer.text());
+        let page = ada.post_with(&url(&id, "/enable"), &[("seen", "2")], &[("hx-request", "true"), ("hx-current-url", "https://elsewhere.example/t/acme/keys")]);
+        assert_eq!(page.header("hx-redirect"), Some(url(&id, "")));
+    }
+
+    fn find_by_token_opens_in_the_dialog(app) {
+        let dora = app.signed_in("dora");
+        let dialog = dora.get_with("/t/acme/keys/find", &[("hx-request", "true")]);
+        assert!(!dialog.body.contains("<html") && dialog.body.contains("dialog-title"));
+        let answer = dora.post_with("/t/acme/keys/find", &[("token", &app.fixture.key("dora").token)], &[("hx-request", "true")]);
+        assert_eq!(answer.header("hx-retarget").as_deref(), Some("#main"));
+        assert!(answer.says("This token works"));
+    }
+}
