@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -389,8 +389,29 @@ impl Unknown {
 pub(super) struct KnownIds {
     hashes: RwLock<HashSet<u32, BuildHasherDefault<Spread>>>,
     hasher: RandomState,
-    /// Every ID that was ever committed is in here.
-    complete: AtomicBool,
+    learnt: AtomicU8,
+}
+
+/// How much of the IDs is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Learnt {
+    /// The first pass is not done.
+    Some,
+    /// Some may have been made since.
+    Most,
+    /// Every one that was committed, as far as this process has been told.
+    All,
+}
+
+/// What is known of an ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exists {
+    /// It probably exists, or nobody knows yet.
+    Maybe,
+    /// It does not, unless it was made a moment ago.
+    Hardly,
+    /// It does not.
+    No,
 }
 
 /// The values are hashes already; they only have to reach the upper bits, too.
@@ -415,7 +436,7 @@ impl Hasher for Spread {
 
 impl KnownIds {
     pub(super) fn new() -> Self {
-        Self { hashes: RwLock::default(), hasher: RandomState::new(), complete: AtomicBool::new(false) }
+        Self { hashes: RwLock::default(), hasher: RandomState::new(), learnt: AtomicU8::new(0) }
     }
 
     #[allow(clippy::cast_possible_truncation)]
@@ -423,9 +444,15 @@ impl KnownIds {
         self.hasher.hash_one(id) as u32
     }
 
-    /// Whether no such ID was ever committed, as far as this process has been told.
-    pub(super) fn lacks(&self, id: &str) -> bool {
-        self.complete.load(Ordering::Acquire) && !read(&self.hashes).contains(&self.hash(id))
+    pub(super) fn exists(&self, id: &str) -> Exists {
+        let learnt = self.learnt();
+        if learnt == Learnt::Some || read(&self.hashes).contains(&self.hash(id)) {
+            Exists::Maybe
+        } else if learnt == Learnt::Most {
+            Exists::Hardly
+        } else {
+            Exists::No
+        }
     }
 
     pub(super) fn add<'a>(&self, ids: impl Iterator<Item = &'a str>) {
@@ -435,12 +462,23 @@ impl KnownIds {
         }
     }
 
-    pub(super) fn set_complete(&self, complete: bool) {
-        self.complete.store(complete, Ordering::Release);
+    pub(super) fn learnt(&self) -> Learnt {
+        match self.learnt.load(Ordering::Acquire) {
+            0 => Learnt::Some,
+            1 => Learnt::Most,
+            _ => Learnt::All,
+        }
     }
 
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::Acquire)
+    pub(super) fn set_learnt(&self, learnt: Learnt) {
+        self.learnt.store(learnt as u8, Ordering::Release);
+    }
+
+    /// There may be new ones.
+    pub(super) fn fall_behind(&self) {
+        if self.learnt() == Learnt::All {
+            self.set_learnt(Learnt::Most);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
 
 pub use explain::{Explanation, explain, find_by_token};
 pub use memory::{Access, Entry, Gateway, Owner, Tenant};
-use memory::{Budget, Keys, KnownIds, Tenants, Unknown, lock, read, write};
+use memory::{Budget, Exists, Keys, KnownIds, Learnt, Tenants, Unknown, lock, read, write};
 use tally::Tally;
 
 use crate::{
@@ -48,6 +48,9 @@ const WRITE_TALLIES: Duration = Duration::from_secs(1);
 
 /// How many unknown IDs and wrong secrets are looked up in a second where other processes may have made them.
 const LOOK_UPS_A_SECOND: u64 = 500;
+
+/// How many refused callers are logged in a second.
+const LOG_LINES_A_SECOND: u64 = 10;
 
 /// How many IDs are learnt at a time.
 const IDS_AT_A_TIME: i64 = 20_000;
@@ -118,6 +121,7 @@ struct Inner {
     ids: KnownIds,
     unknown: Unknown,
     look_ups: Budget,
+    log_lines: Budget,
     reads: AtomicU64,
     tally: Tally,
     /// Moves with every change that is obeyed. What was read before it moved is not kept.
@@ -189,6 +193,7 @@ impl Verifier {
             ids: KnownIds::new(),
             unknown: Unknown::new(),
             look_ups: Budget::new(LOOK_UPS_A_SECOND),
+            log_lines: Budget::new(LOG_LINES_A_SECOND),
             reads: AtomicU64::new(0),
             tally: Tally::default(),
             epoch: AtomicU64::new(1),
@@ -262,11 +267,11 @@ impl Verifier {
                 }
                 Change::Tenant(tenant) => {
                     inner.tenants.drop_one(*tenant);
-                    inner.ids.set_complete(false);
+                    inner.ids.fall_behind();
                 }
                 Change::Everything => {
                     inner.tenants.drop_all();
-                    inner.ids.set_complete(false);
+                    inner.ids.fall_behind();
                 }
             }
         }
@@ -330,7 +335,7 @@ impl Verifier {
     fn learn_ids(&self, ids: &mut Ids) -> Result<(), StoreError> {
         let inner = &*self.0;
         let began = uptime();
-        while !inner.ids.is_complete() && uptime().saturating_sub(began) < Duration::from_millis(100) {
+        while inner.ids.learnt() != Learnt::All && uptime().saturating_sub(began) < Duration::from_millis(100) {
             let Some(newest) = ids.newest else {
                 ids.newest = Some(inner.store.read(facts::newest_key)?);
                 continue;
@@ -352,7 +357,8 @@ impl Verifier {
                 Some((newest, _)) => ids.newest = Some(*newest),
                 None => {
                     let _alone = write(&inner.keeping);
-                    inner.ids.set_complete(inner.epoch.load(Ordering::Acquire) == epoch);
+                    let unchanged = inner.epoch.load(Ordering::Acquire) == epoch;
+                    inner.ids.set_learnt(if unchanged { Learnt::All } else { Learnt::Most });
                 }
             }
         }
@@ -377,7 +383,7 @@ impl Verifier {
 
     /// Whether every ID that exists has been learnt.
     pub fn knows_all_ids(&self) -> bool {
-        self.0.ids.is_complete()
+        self.0.ids.learnt() == Learnt::All
     }
 
     /// For tests: behaves as if the table of changes could not be read any more, or again.
@@ -395,7 +401,7 @@ impl Verifier {
             return Err(Unavailable);
         }
         let Some((token, id)) = token.and_then(|token| Some((token, Token::check(Purpose::Gateway, token)?))) else {
-            tracing::info!(from = ?from, "a verify call without a well-formed gateway credential");
+            self.log_refused(None, from, "a verify call without a well-formed gateway credential");
             return Ok(None);
         };
         let inner = &*self.0;
@@ -404,8 +410,7 @@ impl Verifier {
             Some(gateway) if !inner.shared || gateway.admits(&inner.secrets, token, inner.clock.now()) => Some(gateway),
             in_memory => {
                 let epoch = inner.epoch.load(Ordering::Acquire);
-                let new_to_us = in_memory.is_some() || inner.ids.lacks(id.as_str());
-                if inner.unknown.holds(token, epoch) || (new_to_us && !(inner.shared && inner.look_ups.take(uptime()))) {
+                if inner.unknown.holds(token, epoch) || !self.may_look_up(id, in_memory.is_some()) {
                     in_memory
                 } else {
                     let (this, owned) = (self.clone(), token.to_owned());
@@ -420,14 +425,20 @@ impl Verifier {
                 Ok(Some(gateway))
             }
             Some(gateway) => {
-                tracing::info!(gateway = gateway.id.0, from = ?from, "a gateway credential was refused");
+                self.log_refused(Some(id), from, "a gateway credential was refused");
                 inner.tally.gateway_refused(gateway.id, now, from);
                 Ok(None)
             }
             None => {
-                tracing::info!(%id, from = ?from, "a gateway credential is unknown");
+                self.log_refused(Some(id), from, "a gateway credential is unknown");
                 Ok(None)
             }
+        }
+    }
+
+    fn log_refused(&self, id: Option<KeyId>, from: Option<IpAddr>, words: &str) {
+        if self.0.log_lines.take(uptime()) {
+            tracing::warn!(?id, ?from, "{words}");
         }
     }
 
@@ -499,19 +510,30 @@ impl Verifier {
             if let Some((presented, hash)) = entry.compare(&inner.secrets, token) {
                 return Look::Match(id, entry, presented, hash);
             }
-            // A secret may have been made by another process a moment ago; here it would have been obeyed.
-            if !inner.shared || inner.unknown.holds(token, epoch) || !inner.look_ups.take(uptime()) {
+            if inner.unknown.holds(token, epoch) || !self.may_look_up(id, true) {
                 return Look::NoMatch;
             }
             return Look::Unsure(id);
         }
-        if inner.unknown.holds(token, epoch) || (inner.ids.lacks(id.as_str()) && !(inner.shared && inner.look_ups.take(uptime()))) {
+        if inner.unknown.holds(token, epoch) || !self.may_look_up(id, false) {
             // As much work as for an ID that exists.
             let presented = SecretHash(inner.secrets.keyed("nobody", token.as_bytes()));
             std::hint::black_box(presented.matches(&SecretHash([0; 32])));
             return Look::NoMatch;
         }
         Look::Unsure(id)
+    }
+
+    /// Whether the database is asked about an ID that memory has no answer for: one that exists always, one that can only have been
+    /// made a moment ago, by another process or command, so many times a second, and one that cannot exist never.
+    fn may_look_up(&self, id: KeyId, is_wrong_secret: bool) -> bool {
+        let inner = &*self.0;
+        let exists = if is_wrong_secret { Exists::No } else { inner.ids.exists(id.as_str()) };
+        match exists {
+            Exists::Maybe => true,
+            Exists::No if !inner.shared => false,
+            Exists::Hardly | Exists::No => inner.look_ups.take(uptime()),
+        }
     }
 
     /// What the database says of a token. Facts that something changed while they were read are read again.

@@ -202,6 +202,7 @@ impl Drop for TestApp {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        self.app.stop();
         if let Some(name) = &self.database {
             postgres::drop(name);
         }
