@@ -8,6 +8,7 @@ mod architecture;
 mod config;
 mod console;
 mod domain;
+mod grid_pages;
 mod key_pages;
 mod settings;
 mod sign_in;

@@ -63,7 +63,7 @@ const NAMES: [&str; 12] = [
 const COMMENTS: [&str; 6] = ["", "", "Retire after the cut-over", "see ticket 77", "ware", "line one\nline two"];
 
 /// Fills a tenant with `count` random keys and gives back what was made.
-fn fill(app: &TestApp, slug: &str, count: usize, dice: &mut Dice) {
+pub fn fill(app: &TestApp, slug: &str, count: usize, dice: &mut Dice) {
     let tenant = app.fixture.tenants[slug];
     let now = app.now();
     app.write(|tx| {

@@ -1,3 +1,3 @@
 //! Queries, on both databases.
 
-mod grid;
+pub mod grid;
