@@ -17,6 +17,7 @@ pub mod actions;
 pub mod api;
 pub mod app;
 pub mod chance;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

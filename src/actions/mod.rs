@@ -7,6 +7,7 @@ pub mod access;
 pub mod credentials;
 pub mod gateways;
 pub mod keys;
+pub mod operator;
 pub mod set_up;
 pub mod sign_in;
 pub mod tenants;

@@ -36,6 +36,8 @@ pub enum Action {
     RecoveryCodesMade,
     RecoveryCodeUsed,
     EmailChanged,
+    AccountCreated,
+    PasswordResetStarted,
     ProfileChanged,
     TenantCreated,
     TenantRenamed,
@@ -112,6 +114,8 @@ action_words! {
     TotpRemoved => "account.totp_remove", "removed two-step sign-in";
     RecoveryCodesMade => "account.recovery_codes", "made new recovery codes";
     RecoveryCodeUsed => "account.recovery_code_used", "used a recovery code";
+    AccountCreated => "account.create", "created the account";
+    PasswordResetStarted => "account.password_reset", "started a password reset";
     EmailChanged => "account.email", "changed the e-mail address";
     ProfileChanged => "account.profile", "changed the profile";
     TenantCreated => "tenant.create", "created the tenant";

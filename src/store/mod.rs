@@ -337,6 +337,15 @@ pub fn newest_change(db: &mut Db) -> Result<i64, StoreError> {
     Ok(dsl::changes.select(diesel::dsl::max(dsl::seq)).first::<Option<i64>>(db.conn())?.unwrap_or(0))
 }
 
+/// When the newest change was made, by the clock of who made it.
+///
+/// # Errors
+/// The database is away.
+pub fn newest_moment(db: &mut Db) -> Result<Option<Time>, StoreError> {
+    use schema::changes::dsl;
+    Ok(dsl::changes.select(diesel::dsl::max(dsl::at)).first::<Option<i64>>(db.conn())?.map(moment))
+}
+
 /// What changed after number `after`, with the newest number. More than 10 000 changes are told as [`Change::Everything`].
 ///
 /// # Errors

@@ -97,6 +97,29 @@ pub fn count(tx: &mut Tx<'_>, count: &HourCount) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Stores the counters of hours that have none yet, several rows a statement.
+///
+/// # Errors
+/// The database is away, or an hour has counters.
+pub fn insert_many(tx: &mut Tx<'_>, counts: &[HourCount]) -> Result<(), StoreError> {
+    for chunk in counts.chunks(2_000) {
+        let rows: Vec<_> = chunk
+            .iter()
+            .map(|count| {
+                (
+                    usage::tenant_id.eq(count.tenant.number()),
+                    usage::key_id.eq(count.key.as_str()),
+                    usage::hour.eq(count.hour),
+                    usage::accepted.eq(count.accepted),
+                    usage::refused.eq(count.refused),
+                )
+            })
+            .collect();
+        per_backend!(tx.conn(), |inner| diesel::insert_into(usage::table).values(&rows).execute(inner))?;
+    }
+    Ok(())
+}
+
 /// Writes down what a gateway credential did.
 ///
 /// # Errors
