@@ -6,21 +6,19 @@ use super::site::{CookieName, Site};
 
 /// Carries `words` to the next page.
 pub fn cookie(site: &Site, words: &str) -> Cookie<'static> {
-    let text = serde_urlencoded::to_string([("m", words)]).unwrap_or_default();
-    site.make_cookie(CookieName::Flash, format!("{}.{text}", hash(site, &text)), None)
+    // Cookies are read with their %-escapes undone and are written as they are, so only `%20` comes back as a space.
+    let text = serde_urlencoded::to_string([("", words)]).unwrap_or_default().replace('+', "%20");
+    site.make_cookie(CookieName::Flash, format!("{}.{}", hash(site, words), text.trim_start_matches('=')), None)
 }
 
 /// The sentence that the page before left.
 pub fn read(req: &HttpRequest) -> Option<String> {
     let site = req.app_data::<Data<Site>>()?;
     let value = site.cookie_of(req, CookieName::Flash)?;
-    let (given, text) = value.split_once('.')?;
-    if given != hash(site, text) {
-        return None;
-    }
-    serde_urlencoded::from_str::<Vec<(String, String)>>(text).ok()?.into_iter().next().map(|(_, words)| words)
+    let (given, words) = value.split_once('.')?;
+    (given == hash(site, words)).then(|| words.to_owned())
 }
 
-fn hash(site: &Site, text: &str) -> String {
-    super::guard::hex(&site.secrets.keyed("flash", text.as_bytes())[..16])
+fn hash(site: &Site, words: &str) -> String {
+    super::guard::hex(&site.secrets.keyed("flash", words.as_bytes())[..16])
 }

@@ -54,6 +54,7 @@ const NAMED: usize = 10;
 /// How many keys may be ticked.
 const MOST_TICKED: usize = 1_000;
 const MOST_REASON: usize = 200;
+const NOT_YOURS: &str = "not yours to change";
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,7 +243,7 @@ fn choose(db: &mut Db, acting: &Acting, asked: &Asked, verb: Verb, now: Time) ->
         for key in &found {
             let status = key.life.status(now);
             if verb.skips(status).is_none() && !verb.may(acting, key) {
-                chosen.skip("not yours to change");
+                chosen.skip(NOT_YOURS);
             } else {
                 matches.push(Match { seq: key.seq, status });
             }
@@ -333,6 +334,9 @@ fn back(member: &Member, asked: &Asked) -> String {
 }
 
 fn nothing(member: &Member, asked: &Asked, verb: Verb, chosen: &Chosen) -> WebResult {
+    if !chosen.skipped.is_empty() && chosen.skipped.iter().all(|(_, why)| *why == NOT_YOURS) {
+        return Err(WebError::Forbidden(format!("None of the chosen keys is yours to {}.", verb.word())));
+    }
     let why: Vec<String> = chosen.skipped.iter().map(|(count, why)| format!("{} {why}", shown(*count))).collect();
     let words = if why.is_empty() {
         "Choose one key or more first.".to_owned()

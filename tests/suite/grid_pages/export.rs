@@ -45,7 +45,8 @@ both! {
 
 /// What Python's own reader of CSV makes of a text.
 fn with_pythons_csv(text: &str) -> Vec<Vec<String>> {
-    const PROGRAM: &str = "import csv,sys,json,io;print(json.dumps(list(csv.reader(io.TextIOWrapper(sys.stdin.buffer,encoding='utf-8',newline=''),strict=True))))";
+    const PROGRAM: &str =
+        "import csv,sys,json,io;print(json.dumps(list(csv.reader(io.TextIOWrapper(sys.stdin.buffer,encoding='utf-8',newline=''),strict=True))))";
     let mut python = Command::new("python3").args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = python.stdin.take().unwrap();
     let text = text.to_owned();

@@ -57,7 +57,8 @@ fn add(app: &TestApp, owner: &str, mark: char, names: &[String], change: impl Fn
             key
         };
         let made: Vec<Key> = names.iter().enumerate().map(make).collect();
-        let new: Vec<NewKey<'_>> = made.iter().map(|key| NewKey { key, owner: &owner, hash: SecretHash([0; 32]), old_hash: None, pepper: 1 }).collect();
+        let new: Vec<NewKey<'_>> =
+            made.iter().map(|key| NewKey { key, owner: &owner, hash: SecretHash([0; 32]), old_hash: None, pepper: 1 }).collect();
         keys::insert_many(tx, &new)?;
         Ok(made.iter().map(|key| key.id).collect())
     })
