@@ -11,7 +11,7 @@ use std::{
 
 use crate::domain::{
     ids::TenantId,
-    token::{self, Purpose, SecretHash},
+    token::{self, Purpose, SecretHash, Token},
 };
 
 /// The secrets of one installation. `Debug` shows none.
@@ -115,6 +115,11 @@ impl Secrets {
     /// A keyed hash for what opens a session or a link: `purpose` keeps one kind from standing for another.
     pub fn keyed(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
         token::keyed(&self.session, &[purpose.as_bytes(), value])
+    }
+
+    /// The token of a mailed link to a row with these facts; see [`Token::of_row`].
+    pub fn link(&self, purpose: Purpose, row: i64, facts: &[&[u8]]) -> Token {
+        Token::of_row(purpose, &self.seal, row, facts)
     }
 
     /// The key that encrypts TOTP secrets.

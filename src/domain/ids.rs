@@ -56,6 +56,9 @@ impl TenantId {
     }
 }
 
+/// The digits of base62, in their order.
+pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// How many characters a key ID has.
 pub const KEY_ID_LENGTH: usize = 16;
 
@@ -68,6 +71,25 @@ impl KeyId {
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; KEY_ID_LENGTH] = text.as_bytes().try_into().ok()?;
         bytes.iter().all(u8::is_ascii_alphanumeric).then_some(Self(bytes))
+    }
+
+    /// A number in the same form: base62 digits, padded left with 0.
+    pub fn of_number(number: i64) -> Self {
+        let mut rest = number.unsigned_abs();
+        let mut digits = [b'0'; KEY_ID_LENGTH];
+        for digit in digits.iter_mut().rev() {
+            *digit = BASE62[usize::try_from(rest % 62).unwrap_or_default()];
+            rest /= 62;
+        }
+        Self(digits)
+    }
+
+    /// The number that [`Self::of_number`] was given; `None` where it is too large for one.
+    pub fn number(&self) -> Option<i64> {
+        self.0.iter().try_fold(0i64, |number, digit| {
+            let value = BASE62.iter().position(|known| known == digit)?;
+            number.checked_mul(62)?.checked_add(i64::try_from(value).ok()?)
+        })
     }
 
     /// The 16 characters.

@@ -7,6 +7,7 @@ pub mod ip_range;
 pub mod key;
 pub mod lifetime;
 pub mod names;
+pub mod notice;
 pub mod password;
 pub mod permission;
 pub mod roll;

@@ -10,9 +10,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::ids::{KEY_ID_LENGTH, KeyId, TenantId};
+use super::ids::{BASE62, KEY_ID_LENGTH, KeyId, TenantId};
 
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_LENGTH: usize = 32;
 const CHECKSUM_LENGTH: usize = 6;
 
@@ -95,6 +94,37 @@ impl Token {
         KeyId::parse(&text[prefix..prefix + KEY_ID_LENGTH])
     }
 
+    /// The token of a mailed link: derived from the row that it stands for, so that it is the same each time and stored nowhere.
+    /// `facts` are what the row is about: where the row's number is given to another one, by a backup that was restored, a
+    /// token that was mailed before does not open it.
+    pub fn of_row(purpose: Purpose, key: &[u8; 32], row: i64, facts: &[&[u8]]) -> Self {
+        let number = row.to_be_bytes();
+        let mut round = 0u64;
+        let secret = base62(SECRET_LENGTH, &mut |bytes| {
+            for chunk in bytes.chunks_mut(32) {
+                let count = round.to_be_bytes();
+                let parts: Vec<&[u8]> =
+                    [b"keyward/link/v1", purpose.prefix().as_bytes(), &number, &count].into_iter().chain(facts.iter().copied()).collect();
+                chunk.copy_from_slice(&keyed(key, &parts)[..chunk.len()]);
+                round += 1;
+            }
+        });
+        let id = KeyId::of_number(row);
+        let mut text = format!("{}{id}_{secret}", purpose.prefix());
+        text.push_str(&checksum(text.as_bytes()));
+        Self { id, text }
+    }
+
+    /// The row that a mailed link says it stands for.
+    pub fn row(&self) -> Option<i64> {
+        self.id.number()
+    }
+
+    /// Compares in constant time.
+    pub fn is(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.text.as_bytes(), other.text.as_bytes()).into()
+    }
+
     /// The ID.
     pub fn id(&self) -> KeyId {
         self.id
@@ -126,7 +156,7 @@ pub fn base62(length: usize, random: Random<'_>) -> String {
     let mut bytes = [0u8; 64];
     while text.len() < length {
         random(&mut bytes);
-        let fair = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(ALPHABET[usize::from(byte % 62)]));
+        let fair = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(BASE62[usize::from(byte % 62)]));
         text.extend(fair.take(length - text.len()));
     }
     text
@@ -136,7 +166,7 @@ fn checksum(bytes: &[u8]) -> String {
     let mut rest = crc32fast::hash(bytes);
     let mut digits = [b'0'; CHECKSUM_LENGTH];
     for digit in digits.iter_mut().rev() {
-        *digit = ALPHABET[(rest % 62) as usize];
+        *digit = BASE62[(rest % 62) as usize];
         rest /= 62;
     }
     String::from_utf8_lossy(&digits).into_owned()

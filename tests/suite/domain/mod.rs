@@ -1,4 +1,5 @@
 //! The rules, without a database.
 
+mod notice;
 mod properties;
 mod roll;
