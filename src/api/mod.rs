@@ -5,8 +5,14 @@ pub mod verify;
 
 use actix_web::web::ServiceConfig;
 
+use crate::web::urls::Urls;
+
 /// Every address for programs.
+pub fn urls() -> Urls {
+    verify::urls().and(verify::health_urls())
+}
+
+/// Serves them.
 pub fn routes(config: &mut ServiceConfig) {
-    verify::routes(config);
-    verify::health_routes(config);
+    urls().register(config);
 }

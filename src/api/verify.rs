@@ -23,6 +23,7 @@ use crate::{
         verdict::{Code, GraceReason, Request, Verdict},
     },
     verify::{Answer, Entry, Gateway, Question, Unavailable, Verifier},
+    web::urls::{Urls, any, post},
 };
 
 /// What the verify calls need.
@@ -34,17 +35,18 @@ pub struct Gate {
     pub trusted_proxies: Arc<[IpNet]>,
 }
 
-/// The calls; before the routes of the management API, for `keys/verify` is no key.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(web::resource("/api/v1/auth").to(auth))
-        .service(web::resource("/api/v1/auth/{tail:.*}").to(auth_by_headers))
-        .service(web::resource("/api/v1/keys/verify").route(web::post().to(verify)).default_service(web::to(post_only)));
+/// The calls; before those of the management API, for `keys/verify` is no key.
+pub fn urls() -> Urls {
+    Urls::default()
+        .route("/api/v1/auth", any().to(auth))
+        .route("/api/v1/auth/{tail:.*}", any().to(auth_by_headers))
+        .route("/api/v1/keys/verify", post().to(verify))
+        .route("/api/v1/keys/verify", any().to(post_only))
 }
 
 /// The process is up, and whether it can answer.
-pub fn health_routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/healthz").to(healthz)).service(web::resource("/readyz").to(readyz));
+pub fn health_urls() -> Urls {
+    Urls::default().route("/healthz", any().to(healthz)).route("/readyz", any().to(readyz))
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");

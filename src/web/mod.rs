@@ -76,22 +76,42 @@ pub mod settings;
 pub mod sign_in;
 pub mod site;
 pub mod two_step;
+pub mod urls;
 
 use actix_web::{
     middleware::{Compress, from_fn},
-    web::{self, ServiceConfig, get, post},
+    web::{self, ServiceConfig},
 };
 
-use self::{error::WebError, page::Link};
+use self::{
+    error::WebError,
+    page::Link,
+    urls::{Urls, get, post},
+};
 use crate::{domain::permission::Permission, store::members::Acting};
+
+/// Every address that shows something in a browser.
+pub struct Pages {
+    /// What pages are dressed with: the same for everybody.
+    pub files: Urls,
+    /// Pages: each request passes the guard.
+    pub pages: Urls,
+}
 
 /// Every URL of the console. Registered last: it takes whatever is left.
 pub fn pages(config: &mut ServiceConfig) {
-    config.service(web::resource("/static/{name:.*}").route(get().to(assets::file)));
-    config.service(
-        web::scope("")
-            .wrap(from_fn(guard::guard))
-            .wrap(Compress::default())
+    let Pages { files, pages } = urls();
+    files.register(config);
+    let scope = web::scope("").wrap(from_fn(guard::guard)).wrap(Compress::default());
+    let nowhere = web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) });
+    config.service(pages.within(scope).default_service(nowhere));
+}
+
+/// The list. A new line is unknown to the walk through all pages in the tests until it is told there who may do what.
+pub fn urls() -> Pages {
+    Pages {
+        files: Urls::default().route("/static/{name:.*}", get().to(assets::file)),
+        pages: Urls::default()
             .route("/t/{tenant}/gateways", get().to(gateways::list))
             .route("/t/{tenant}/gateways", post().to(gateways::create))
             .route("/t/{tenant}/gateways/new", get().to(gateways::new))
@@ -161,9 +181,8 @@ pub fn pages(config: &mut ServiceConfig) {
             .route("/profile/totp/done", get().to(two_step::finished))
             .route("/profile/recovery-codes", post().to(two_step::new_codes))
             .route("/profile/sessions/end", post().to(profile::end_others))
-            .route("/profile/sessions/{session}/end", post().to(profile::end_session))
-            .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) })),
-    );
+            .route("/profile/sessions/{session}/end", post().to(profile::end_session)),
+    }
 }
 
 /// What the top bar offers a member.
