@@ -38,6 +38,10 @@ row_id! {
     ResourceId,
     /// A gateway credential of one tenant.
     GatewayId,
+    /// A mail of the outbox.
+    MailId,
+    /// One line of a digest.
+    NoticeId,
 }
 
 /// A tenant. It is made from a row only, never from text: what a request may reach follows from who asks.

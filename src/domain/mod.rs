@@ -6,6 +6,7 @@ pub mod ids;
 pub mod ip_range;
 pub mod key;
 pub mod lifetime;
+pub mod mail;
 pub mod names;
 pub mod notice;
 pub mod password;

@@ -15,6 +15,7 @@ pub mod grid;
 pub mod keys;
 pub mod links;
 pub mod members;
+pub mod outbox;
 pub mod schema;
 pub mod sessions;
 pub mod sign_in_failures;

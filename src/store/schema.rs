@@ -351,6 +351,46 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    mails (id) {
+        id -> BigInt,
+        tenant_id -> Nullable<BigInt>,
+        account_id -> Nullable<BigInt>,
+        kind -> Text,
+        facts -> Text,
+        recipient -> Text,
+        recipient_folded -> Text,
+        recipient_name -> Text,
+        once -> Text,
+        created_at -> BigInt,
+        due_at -> BigInt,
+        next_at -> Nullable<BigInt>,
+        taken_at -> Nullable<BigInt>,
+        leased_by -> Nullable<Text>,
+        tries -> BigInt,
+        sent_at -> Nullable<BigInt>,
+        failed_at -> Nullable<BigInt>,
+        dropped_at -> Nullable<BigInt>,
+        said -> Text,
+    }
+}
+
+diesel::table! {
+    notices (id) {
+        id -> BigInt,
+        mail_id -> BigInt,
+        tenant_id -> BigInt,
+        key_id -> Text,
+        stage -> Text,
+        expires_at -> BigInt,
+        recipient_folded -> Text,
+        role -> Text,
+        created_at -> BigInt,
+        dropped_at -> Nullable<BigInt>,
+        shown -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     grace_values,
@@ -379,4 +419,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     changes,
     event_chains,
     events,
+    mails,
+    notices,
 );

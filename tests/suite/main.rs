@@ -10,6 +10,7 @@ mod console;
 mod domain;
 mod grid_pages;
 mod key_pages;
+mod mail;
 mod settings;
 mod sign_in;
 mod start;

@@ -1,0 +1,219 @@
+//! The kinds of mail, each as the facts that it tells of; and when a mail that was not taken is tried again.
+//!
+//! A mail is kept as facts. Its text is rendered, and its links are derived from the number of its row, at the moment of sending.
+
+use chrono::Duration;
+
+use super::time::{Time, days};
+
+/// What a mail tells of. Names are those of the moment when it happened.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Mail {
+    /// The keys that end soon; its lines are rows of their own.
+    Digest,
+    /// Somebody else did something with one's key.
+    KeyChanged {
+        /// The key.
+        key: KeyName,
+        /// The stored word of the event: `key.revoke`.
+        action: String,
+        /// By whom.
+        by: String,
+        /// When.
+        at: Time,
+        /// Further facts in words, each with its label: `("Expires", "3 Dec 2026, 08:47 UTC")`.
+        facts: Vec<(String, String)>,
+    },
+    /// Keys were handed over to the recipient.
+    HandedOver {
+        /// The keys.
+        keys: Vec<KeyName>,
+        /// Whose they were.
+        from: String,
+        /// By whom.
+        by: String,
+        /// When.
+        at: Time,
+        /// What the keys lost because the new owner lacks it, in words.
+        lost: Vec<String>,
+    },
+    /// Another recipient of the notices extended one's key.
+    KeyExtended {
+        /// The key.
+        key: KeyName,
+        /// The expiry before.
+        from: Time,
+        /// The expiry now.
+        to: Time,
+        /// When.
+        at: Time,
+    },
+    /// An extra recipient wants no more notices of one's key.
+    RecipientLeft {
+        /// The key.
+        key: KeyName,
+        /// The address that was taken off.
+        address: String,
+        /// When.
+        at: Time,
+    },
+    /// A gateway credential ends soon, or has ended.
+    GatewayExpires {
+        /// The credential's ID.
+        id: String,
+        /// Its name.
+        name: String,
+        /// When it ends.
+        expires_at: Time,
+    },
+    /// An invitation to a tenant, with a link.
+    Invitation {
+        /// Who invites.
+        by: String,
+        /// Until when the link works.
+        until: Time,
+        /// Whether there is an account of that address already.
+        has_account: bool,
+    },
+    /// A link to set a new password.
+    PasswordReset {
+        /// Until when the link works.
+        until: Time,
+    },
+    /// A link that confirms a new address.
+    ConfirmAddress {
+        /// The address that the account has now.
+        from: String,
+        /// Until when the link works.
+        until: Time,
+    },
+    /// Something that one signs in with was changed.
+    SecurityChanged {
+        /// What.
+        what: SecurityChange,
+        /// When.
+        at: Time,
+        /// From which address, where it is known.
+        from_address: String,
+        /// By whom, where it was not the person.
+        by: Option<String>,
+    },
+}
+
+/// A key as a mail names it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeyName {
+    /// The key ID.
+    pub id: String,
+    /// The name.
+    pub name: String,
+}
+
+/// What of signing in was changed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityChange {
+    /// The password.
+    Password,
+    /// Two-step sign-in was set up.
+    TotpEnrolled,
+    /// Two-step sign-in was taken away.
+    TotpRemoved,
+    /// The recovery codes were replaced.
+    RecoveryCodes,
+    /// A change of the address was asked for.
+    AddressAsked(String),
+    /// The address was changed from one to another.
+    Address {
+        /// The address before.
+        from: String,
+        /// The address now.
+        to: String,
+    },
+}
+
+impl Mail {
+    /// The stored word of the kind.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Digest => "digest",
+            Self::KeyChanged { .. } => "key_changed",
+            Self::HandedOver { .. } => "handed_over",
+            Self::KeyExtended { .. } => "key_extended",
+            Self::RecipientLeft { .. } => "recipient_left",
+            Self::GatewayExpires { .. } => "gateway_expires",
+            Self::Invitation { .. } => "invitation",
+            Self::PasswordReset { .. } => "password_reset",
+            Self::ConfirmAddress { .. } => "confirm_address",
+            Self::SecurityChanged { .. } => "security_changed",
+        }
+    }
+
+    /// What the Mail page calls a stored word.
+    pub fn label(word: &str) -> &'static str {
+        match word {
+            "digest" => "Expiry notices",
+            "key_changed" => "Key changed by someone else",
+            "handed_over" => "Key handed over",
+            "key_extended" => "Key extended by another recipient",
+            "recipient_left" => "Recipient left",
+            "gateway_expires" => "Gateway credential expires",
+            "invitation" => "Invitation",
+            "password_reset" => "Password reset",
+            "confirm_address" => "Confirm an address",
+            "security_changed" => "Sign-in changed",
+            _ => "Mail",
+        }
+    }
+
+    /// Until when it is of any use: a link that has run out helps nobody.
+    pub const fn useful_until(&self) -> Option<Time> {
+        match self {
+            Self::Invitation { until, .. } | Self::PasswordReset { until } | Self::ConfirmAddress { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+/// Why somebody gets the notices of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// They own it; for a service account, this is its contact.
+    Owner,
+    /// They keep the service account that owns it.
+    Keeper,
+    /// They were named on the key.
+    Extra,
+    /// Nobody else is left: they administer the tenant.
+    Admin,
+}
+
+impl Role {
+    const WORDS: [(Self, &'static str); 4] = [(Self::Owner, "owner"), (Self::Keeper, "keeper"), (Self::Extra, "extra"), (Self::Admin, "admin")];
+
+    /// The stored word.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(role, _)| *role == self).map_or("", |(_, word)| word)
+    }
+
+    /// The role of a stored word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(role, _)| *role)
+    }
+}
+
+/// How long a mail is tried.
+pub const TRIED_FOR: i64 = 2;
+
+/// How many mails one address gets in a day, whoever causes them.
+pub const MOST_IN_A_DAY: i64 = 100;
+
+/// When a mail that was first due at `due_at` and has been tried `tries` times is tried next; `None` after two days. The pauses
+/// grow from one minute to four hours.
+pub fn next_try(due_at: Time, tries: i64, now: Time) -> Option<Time> {
+    const MINUTES: [i64; 7] = [1, 5, 15, 30, 60, 120, 240];
+    let last = due_at + days(TRIED_FOR);
+    let pause = usize::try_from(tries.max(1) - 1).ok().and_then(|tried| MINUTES.get(tried)).unwrap_or(&MINUTES[MINUTES.len() - 1]);
+    (now < last).then(|| (now + Duration::minutes(*pause)).min(last))
+}

@@ -1,0 +1,3 @@
+//! Mails: written once, sent once, readable, and seen by the admins.
+
+mod outbox;
