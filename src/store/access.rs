@@ -25,6 +25,18 @@ pub struct AccessRole {
     pub scopes: Scopes,
 }
 
+impl AccessRole {
+    /// A short mark of all that it is now, so that a form that showed it otherwise is noticed.
+    pub fn mark(&self) -> String {
+        let mut hash = crc32fast::Hasher::new();
+        for part in [self.name.as_str(), &self.description].into_iter().chain(self.scopes.iter().map(Scope::as_str)) {
+            hash.update(part.as_bytes());
+            hash.update(b"\n");
+        }
+        format!("{:08x}", hash.finalize())
+    }
+}
+
 /// What a member holds of the tenant's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -36,7 +48,7 @@ pub struct Held {
     pub resources: ResourceSet,
 }
 
-fn parse<T: std::str::FromStr<Err = crate::domain::names::TextError>>(text: &str) -> Result<T, StoreError> {
+pub(super) fn parse<T: std::str::FromStr<Err = crate::domain::names::TextError>>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|error| StoreError::Row(format!("{text}: {error}")))
 }
 

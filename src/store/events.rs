@@ -110,8 +110,16 @@ fn event(row: Row) -> Result<(i64, Event, Vec<u8>), StoreError> {
 /// # Errors
 /// The database is away.
 pub fn of_key(db: &mut Db, tenant: TenantId, key: KeyId, most: i64) -> Result<Vec<Event>, StoreError> {
+    of_target(db, tenant, ("key", key.as_str()), most)
+}
+
+/// The newest events of one thing, by what it is and its ID, newest first.
+///
+/// # Errors
+/// The database is away.
+pub fn of_target(db: &mut Db, tenant: TenantId, (kind, id): (&str, &str), most: i64) -> Result<Vec<Event>, StoreError> {
     let rows: Vec<Row> = table::table
-        .filter(table::tenant_id.eq(tenant.number()).and(table::target_kind.eq("key")).and(table::target_id.eq(key.as_str())))
+        .filter(table::tenant_id.eq(tenant.number()).and(table::target_kind.eq(kind)).and(table::target_id.eq(id)))
         .order(table::number.desc())
         .limit(most)
         .select(columns())

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod links;
 pub mod members;
 pub mod outbox;
+pub mod resources;
 pub mod schema;
 pub mod sessions;
 pub mod sign_in_failures;

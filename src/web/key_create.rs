@@ -73,12 +73,12 @@ struct LifeSays {
 }
 
 /// Whose key it becomes, and what it may be given.
-struct Asked {
-    owner: Owner,
-    owners: Vec<Offered>,
-    used: i64,
-    limit: i64,
-    offer: Offer,
+pub(super) struct Asked {
+    pub owner: Owner,
+    pub owners: Vec<Offered>,
+    pub used: i64,
+    pub limit: i64,
+    pub offer: Offer,
 }
 
 fn ask(db: &mut Db, acting: &Acting, owner: MemberId) -> Result<Option<Asked>, StoreError> {
@@ -107,7 +107,8 @@ fn ask(db: &mut Db, acting: &Acting, owner: MemberId) -> Result<Option<Asked>, S
     Ok(Some(Asked { owner, owners, used, limit, offer }))
 }
 
-async fn asked(member: &Member, owner: MemberId) -> Result<Asked, WebError> {
+/// Whose key it becomes, and what it may be given, where the member may make one.
+pub(super) async fn asked(member: &Member, owner: MemberId) -> Result<Asked, WebError> {
     let acting = member.acting.clone();
     let asked: Result<_, StoreError> = member.read(move |db, _| ask(db, &acting, owner)).await;
     let asked = asked?.ok_or(WebError::NotFound)?;
@@ -164,7 +165,7 @@ pub async fn form(member: Member, req: HttpRequest) -> WebResult {
         return blocked(&member, true, format!("API keys are turned off for {}.", tenant.name), words.into());
     }
     let mut query = Form::from_query(&req)?;
-    query.only(&["owner"])?;
+    query.only(&["owner", "resource"])?;
     let owner = match query.text("owner") {
         "" => member.acting.id,
         text => text.parse().map_err(|_| WebError::NotFound)?,
@@ -174,7 +175,7 @@ pub async fn form(member: Member, req: HttpRequest) -> WebResult {
         return blocked(&member, false, String::new(), limit_words(&member, &asked));
     }
     let (life, days) = expiry_form::value_of(lifetime::preselected(tenant.settings.default_lifetime, tenant.settings.maximum_days));
-    let form = Form::filled([
+    let mut form = Form::filled([
         ("owner", owner.to_string()),
         ("access", "same".into()),
         ("res", "all".into()),
@@ -182,6 +183,10 @@ pub async fn form(member: Member, req: HttpRequest) -> WebResult {
         ("days", days.unwrap_or_else(|| tenant.settings.maximum_days.unwrap_or(30).min(30)).to_string()),
         ("form_id", base62(22, &mut chance::fill)),
     ]);
+    if query.checked("resource") {
+        form.set("res", "some");
+        form.set("more_resources", query.text("resource"));
+    }
     page(&member, form, asked)
 }
 
@@ -253,7 +258,8 @@ async fn created(member: &Member, made: Made) -> WebResult {
     key_token::show(member, &facts, &made.token, lead, facts_list, StatusCode::OK)
 }
 
-fn words(member: &Member, facts: &KeyFacts) -> Vec<Fact> {
+/// What is said of a new key below its token.
+pub(super) fn words(member: &Member, facts: &KeyFacts) -> Vec<Fact> {
     let key = &facts.key;
     let expires = key.life.expires_at.map_or_else(|| "Never".to_owned(), date_time);
     let mut list = vec![

@@ -11,7 +11,6 @@ use crate::{
         ip_range::IpRanges,
         key::Key,
         names::{self, EmailAddress, KeyName, RESERVED_SCOPES, ResourcePattern, Scope, Scopes},
-        permission::Permissions,
     },
     store::{
         Db, StoreError, access,
@@ -94,7 +93,7 @@ pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>)
     let mut scopes: Vec<Offered> = held.scopes.iter().map(|scope| choice(scope.as_str(), scope.as_str(), says(scope))).collect();
     scopes.extend(had.iter().filter(|s| !s.is_reserved() && !held.scopes.contains(*s)).map(|s| choice(s.as_str(), s.as_str(), lost)));
     let owner_permissions = if owner.id == acting.id { acting.permissions } else { members::permissions(db, &acting.tenant, owner.id)?.0 };
-    let reserved = reserved(acting.permissions, owner_permissions);
+    let reserved = if acting.permissions.has_all(owner_permissions) { reserved() } else { Vec::new() };
     let mut resources = resources(db, acting, &held.resources)?;
     for pattern in present.and_then(|key| key.resources.chosen()).into_iter().flatten() {
         let value = pattern.to_string();
@@ -106,10 +105,8 @@ pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>)
     Ok(Offer { own: owner.id == acting.id, roles, scopes, reserved_open: false, reserved, resources })
 }
 
-fn reserved(mine: Permissions, owner: Permissions) -> Vec<Offered> {
-    if !mine.has_all(owner) {
-        return Vec::new();
-    }
+/// The reserved scopes, and what each opens.
+pub fn reserved() -> Vec<Offered> {
     let says = [
         "See keys",
         "Create and change keys",

@@ -36,6 +36,9 @@
 //!   `frame.fragment` is set.
 //! - No inline style or script, no `hx-on`: the content security policy forbids them.
 
+pub mod access;
+pub mod access_resources;
+pub mod access_roles;
 pub mod assets;
 mod chart;
 pub mod docs;
@@ -70,6 +73,7 @@ pub mod page;
 pub mod password;
 pub mod profile;
 pub mod recipes;
+pub mod resource_new;
 pub mod session;
 pub mod set_up;
 pub mod settings;
@@ -123,6 +127,27 @@ pub fn urls() -> Pages {
             .route("/t/{tenant}/keys", get().to(keys::list))
             .route("/t/{tenant}/keys", post().to(keys::choose_columns))
             .route("/t/{tenant}/keys.csv", get().to(keys_csv::export))
+            .route("/t/{tenant}/access", get().to(access::list))
+            .route("/t/{tenant}/access/scopes/new", get().to(access::new))
+            .route("/t/{tenant}/access/scopes/new", post().to(access::create))
+            .route("/t/{tenant}/access/scopes/edit", get().to(access::edit))
+            .route("/t/{tenant}/access/scopes/edit", post().to(access::save))
+            .route("/t/{tenant}/access/scopes/remove", get().to(access::removal))
+            .route("/t/{tenant}/access/scopes/remove", post().to(access::remove))
+            .route("/t/{tenant}/access/roles", get().to(access_roles::list))
+            .route("/t/{tenant}/access/roles/new", get().to(access_roles::new))
+            .route("/t/{tenant}/access/roles/new", post().to(access_roles::create))
+            .route("/t/{tenant}/access/roles/{role}", get().to(access_roles::edit))
+            .route("/t/{tenant}/access/roles/{role}", post().to(access_roles::save))
+            .route("/t/{tenant}/access/roles/{role}/remove", get().to(access_roles::removal))
+            .route("/t/{tenant}/access/roles/{role}/remove", post().to(access_roles::remove))
+            .route("/t/{tenant}/access/resources", get().to(access_resources::list))
+            .route("/t/{tenant}/access/resources/new", get().to(resource_new::form))
+            .route("/t/{tenant}/access/resources/new", post().to(resource_new::create))
+            .route("/t/{tenant}/access/resources/{resource}/edit", get().to(access_resources::edit))
+            .route("/t/{tenant}/access/resources/{resource}/edit", post().to(access_resources::save))
+            .route("/t/{tenant}/access/resources/{resource}/remove", get().to(access_resources::removal))
+            .route("/t/{tenant}/access/resources/{resource}/remove", post().to(access_resources::remove))
             .route("/t/{tenant}/settings", get().to(settings::show))
             .route("/t/{tenant}/settings/keys", get().to(settings::ask_switch))
             .route("/t/{tenant}/settings/keys", post().to(settings::switch))
@@ -198,6 +223,9 @@ fn nav(acting: &Acting, path: &str) -> Vec<Link> {
         links.push(link("API keys", "/keys"));
     } else {
         links.push(Link { label: "My API keys".into(), url: format!("/profile?tenant={}", acting.tenant.slug), current: path == "/profile" });
+    }
+    if acting.may(Permission::AccessManage) {
+        links.push(link("Access", "/access"));
     }
     if acting.may(Permission::SettingsManage) {
         links.push(link("Gateways", "/gateways"));

@@ -4,6 +4,7 @@
 #[macro_use]
 mod support;
 
+mod access_pages;
 mod architecture;
 mod config;
 mod console;
