@@ -9,7 +9,7 @@ mod migrate;
 mod serve;
 mod user;
 
-use std::{fmt::Display, path::PathBuf, process::ExitCode};
+use std::{fmt::Display, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
@@ -159,7 +159,10 @@ pub fn run() -> ExitCode {
 
 /// Writes the log to the standard error stream.
 fn log(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO);
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter("info,actix_server=warn,actix_web=warn");
     // Where a test or a second command has set one already, that one stays.
     let _ = match format {
         LogFormat::Text => log.with_target(false).try_init(),

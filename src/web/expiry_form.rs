@@ -77,8 +77,8 @@ pub fn offer(tenant: &Tenant, also: Option<Lifetime>, zone: Tz, now: Time) -> Li
 fn rules(settings: &Settings) -> String {
     let grace = match settings.grace_days {
         0 => "There is no grace after the expiry.".to_owned(),
-        1 => "After that it works for 1 day of grace.".to_owned(),
-        days => format!("After that it works for {days} days of grace."),
+        1 => "After its expiry a key works for 1 day of grace.".to_owned(),
+        days => format!("After its expiry a key works for {days} days of grace."),
     };
     settings.maximum_days.map_or_else(|| grace.clone(), |max| format!("{grace} The maximum here is {max} days, so “Never” is not offered."))
 }

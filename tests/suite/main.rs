@@ -6,6 +6,7 @@ mod support;
 
 mod access_pages;
 mod architecture;
+mod cli;
 mod config;
 mod console;
 mod domain;

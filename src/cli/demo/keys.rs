@@ -31,7 +31,7 @@ use crate::{
         keys::{self, NewKey},
         members::{self, Owner},
         tenants,
-        usage::{self, HourCount},
+        usage::{self, GatewayUse, HourCount},
     },
 };
 
@@ -140,6 +140,8 @@ pub fn make(app: &App, people: &People, count: u32) -> Result<Tokens, Failure> {
         let (owner, draft) = maker.any(place, told.len())?;
         told.push((place, owner, draft));
     }
+    // "Newest first" is the order in which keys were stored.
+    told.sort_by_key(|(_, _, draft)| draft.key.created_at);
     app.store.write(now, |tx| -> Result<(), Failure> {
         let owners = owners(tx, people)?;
         for (place, ..) in &told {
@@ -154,7 +156,7 @@ pub fn make(app: &App, people: &People, count: u32) -> Result<Tokens, Failure> {
     let mut made = u32::try_from(told.len()).unwrap_or(count);
     while made < count {
         let until = count.min(made + BATCH);
-        let drafts = (made..until).map(|number| maker.scanner(first, number)).collect::<Result<Vec<_>, _>>()?;
+        let drafts = (made..until).map(|number| maker.scanner(first, number, count)).collect::<Result<Vec<_>, _>>()?;
         app.store.write(now, |tx| -> Result<(), Failure> {
             let owners = owners(tx, people)?;
             Ok(insert(tx, &owners, drafts.iter())?)
@@ -377,22 +379,31 @@ impl Maker<'_> {
         Ok((owner, draft))
     }
 
-    /// One of a large fleet, for demos with very many keys.
-    fn scanner(&mut self, place: &Place, number: u32) -> Result<Draft, Failure> {
-        let fate = match number % 20 {
+    /// One of a large fleet, for demos with very many keys; `number` of `count`, the oldest first.
+    fn scanner(&mut self, place: &Place, number: u32, count: u32) -> Result<Draft, Failure> {
+        let fate = match number % 40 {
             0 => Fate::Revoked,
-            1 => Fate::Expired,
-            2 => Fate::Soon,
-            3 if number % 3 == 0 => Fate::Disabled,
+            1 => Fate::Disabled,
             _ => Fate::Active,
         };
-        let days_away = match fate {
-            Fate::Soon => self.dice.between(1, 14),
-            Fate::Expired => self.dice.between(15, 100),
-            _ => self.dice.between(15, 350),
-        };
         let name = format!("Scanner {number:07} – {}", PLACES[number as usize % 4]);
-        self.draft(place, "scanner-fleet", &name, "", fate, days_away)
+        let mut draft = self.draft(place, "scanner-fleet", &name, "", fate, 1)?;
+        // Made one after the other over a bit more than a year, so that some are in grace and some have expired.
+        let age = days(400) * i32::try_from(count - number)? / i32::try_from(count)?;
+        let created_at = self.now - age - Duration::hours(1);
+        let ip = Some(self.address(&draft.key));
+        let key = &mut draft.key;
+        (key.created_at, key.expiry_set_at, key.current.made_at) = (created_at, created_at, created_at);
+        (key.lifetime, key.life.expires_at) = (Some(Lifetime::Months(12)), Lifetime::Months(12).after(created_at));
+        let until = key.life.expires_at.map_or(self.now, |end| end.min(self.now));
+        let stopped = created_at + Duration::seconds(self.dice.between(60, (until - created_at).num_seconds()));
+        key.life.disabled_at = key.life.disabled_at.and(Some(stopped));
+        key.life.revoked_at = key.life.revoked_at.and(Some(stopped));
+        key.changed_at = if fate == Fate::Active { created_at } else { stopped };
+        let used = if fate == Fate::Active { until - Duration::minutes(self.dice.between(1, 50)) } else { stopped };
+        key.last_used = Some(Use { at: used.max(created_at), ip });
+        draft.key.current.last_used.clone_from(&draft.key.last_used);
+        Ok(draft)
     }
 }
 
@@ -513,7 +524,10 @@ fn gateways(app: &App, place: &Place, now: Time) -> Result<String, Failure> {
             let token = Token::make(Purpose::Gateway, id, &mut chance::fill);
             let pepper = tx.secrets().pepper_version();
             let hash = tx.secrets().token_hash(pepper, Purpose::Gateway, place.id, token.reveal()).ok_or("the secret file has no pepper")?;
-            gateways::create(tx, place.id, &gateways::New { public_id: id, name, by: &admin_name(place), expires_at: None, hash, pepper })?;
+            let gateway =
+                gateways::create(tx, place.id, &gateways::New { public_id: id, name, by: &admin_name(place), expires_at: None, hash, pepper })?;
+            let asked = Some((now - Duration::minutes(age / 100), Some("10.20.0.4".to_owned())));
+            usage::gateway_used(tx, &GatewayUse { gateway, asked, refused: None, refused_count: 0 })?;
             Ok(token)
         })?;
         if first.is_empty() {

@@ -109,7 +109,7 @@ struct Template {
 }
 
 /// A new folder in the build's own; those of earlier runs go first.
-fn new_dir() -> PathBuf {
+pub fn new_dir() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     static CLEAN: std::sync::Once = std::sync::Once::new();
     let all = Path::new(env!("CARGO_TARGET_TMPDIR"));

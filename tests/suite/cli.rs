@@ -1,0 +1,306 @@
+//! The command line, as its users run it: the real binary, in an empty folder, without anybody's environment.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use diesel::{Connection as _, RunQueryDsl as _};
+
+use crate::support::{Backend, browser::Browser, new_dir, oathtool, postgres};
+
+/// A folder and a database that nobody has used.
+struct Place {
+    dir: PathBuf,
+    database: Option<String>,
+}
+
+impl Place {
+    fn new(backend: Backend) -> Self {
+        Self { dir: new_dir(), database: (backend == Backend::Postgres).then(|| postgres::create(None)) }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command.env_clear().current_dir(&self.dir).args(args);
+        if let Some(name) = &self.database {
+            command.env("KEYWARD_DATABASE_URL", postgres::url(name));
+        }
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// What a command that has to work prints.
+    fn prints(&self, args: &[&str]) -> String {
+        let out = self.run(args);
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// The one line in which a command is refused.
+    fn refuses(&self, args: &[&str]) -> String {
+        let out = self.run(args);
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(1), "{args:?} said {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        said
+    }
+
+    fn start(&self, args: &[&str]) -> Process {
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Process { child, lines }
+    }
+
+    fn sql(&self, statement: &str) {
+        match &self.database {
+            Some(name) => {
+                diesel::sql_query(statement).execute(&mut diesel::PgConnection::establish(&postgres::url(name)).unwrap()).unwrap();
+            }
+            None => {
+                let path = self.dir.join("data/keyward.db");
+                diesel::sql_query(statement).execute(&mut diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(name) = &self.database {
+            postgres::drop(name);
+        }
+    }
+}
+
+/// A server that is stopped with the test.
+struct Process {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Process {
+    /// The next line that has words in it.
+    fn line_with(&mut self, words: &str) -> String {
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).unwrap() > 0 {
+            if line.contains(words) {
+                return line.trim().to_owned();
+            }
+            line.clear();
+        }
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        panic!("nothing with {words:?} was printed: {said}");
+    }
+
+    /// Asks it to stop, and waits for its end.
+    fn stop(&mut self) -> std::process::ExitStatus {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn answers(url: &str) {
+    let began = Instant::now();
+    while std::net::TcpStream::connect(url.trim_start_matches("http://")).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{url} does not answer");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_demo_prints_accounts_that_sign_in_and_tokens_that_work() {
+    let place = Place::new(Backend::Sqlite);
+    let mut demo = place.start(&["demo", "--json", "--listen", "127.0.0.1:0"]);
+    let mut first = String::new();
+    demo.lines.read_line(&mut first).unwrap();
+    let made: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let url = made["url"].as_str().unwrap();
+    answers(url);
+
+    let accounts = made["accounts"].as_array().unwrap();
+    let tenants: std::collections::BTreeSet<_> = accounts.iter().filter_map(|account| account["tenant"].as_str()).collect();
+    assert_eq!(tenants.len(), 2);
+    assert!(accounts.len() >= 12);
+    for role in ["Installation owner", "Tenant admin", "Developer", "Auditor"] {
+        assert!(accounts.iter().any(|account| account["roles"].as_array().unwrap().iter().any(|held| held == role)), "{role}");
+    }
+
+    let admin = accounts.iter().find(|account| account["roles"].as_array().unwrap().iter().any(|role| role == "Tenant admin")).unwrap();
+    let browser = Browser::new(url);
+    let page = browser.submit("/login", &[("email", admin["email"].as_str().unwrap()), ("password", admin["password"].as_str().unwrap())]);
+    let page = browser.follow(page);
+    let code = oathtool(admin["totp_secret"].as_str().unwrap(), chrono::Utc::now());
+    let page = browser.send(&page, "/login/code", &[("totp", &code)]);
+    browser.follow(page);
+    let grid = browser.open(&format!("/t/{}/keys", admin["tenant"].as_str().unwrap()));
+    for word in ["Active", "Revoked", "Disabled", "Expired", "Expiring soon"] {
+        assert!(grid.says(word), "{word}");
+    }
+
+    let gateway = format!("Bearer {}", made["gateway_credential"].as_str().unwrap());
+    for token in ["sample_token", "management_token"] {
+        let body = serde_json::json!({ "key": made[token] });
+        let answer = crate::support::browser::call(url, "POST", "/api/v1/keys/verify", &[("Authorization", &gateway)], Some(body));
+        assert_eq!(answer.json()["code"], "valid", "{token}");
+    }
+
+    assert!(demo.stop().success());
+    // The folder keeps its demo: the same accounts the next time.
+    let mut again = place.start(&["demo", "--json", "--listen", "127.0.0.1:0"]);
+    let mut second = String::new();
+    again.lines.read_line(&mut second).unwrap();
+    let second: serde_json::Value = serde_json::from_str(&second).unwrap();
+    assert_eq!(second["accounts"], made["accounts"]);
+}
+
+fn serve_prints_a_set_up_link_until_somebody_looks_after_the_installation(backend: Backend) {
+    let place = Place::new(backend);
+    let address = free_address();
+    let url = format!("http://{address}");
+    let mut server = place.start(&["serve", "--listen", &address]);
+    let first = server.line_with("/setup/");
+    answers(&url);
+    let link = |line: &str| line.strip_prefix(&url).unwrap().to_owned();
+    assert_eq!(Browser::new(&url).get(&link(&first)).status, 200);
+    if backend == Backend::Sqlite {
+        assert!(place.refuses(&["serve", "--listen", &free_address()]).contains("another keyward serves"));
+    }
+    assert!(server.stop().success());
+
+    let mut server = place.start(&["serve", "--listen", &address]);
+    let second = server.line_with("/setup/");
+    answers(&url);
+    assert_ne!(first, second);
+    assert_eq!(Browser::new(&url).get(&link(&first)).status, 410, "the earlier link is dead");
+    assert_eq!(Browser::new(&url).get(&link(&second)).status, 200);
+}
+
+fn an_operator_makes_accounts_and_lets_people_back_in(backend: Backend) {
+    let place = Place::new(backend);
+    let made = place.prints(&["user", "create", "--email", "root@example.com", "--name", "Root", "--installation-owner"]);
+    assert!(made.contains("/password/reset/"), "{made}");
+    assert!(
+        place.refuses(&["user", "create", "--email", "root@example.com", "--name", "R", "--installation-owner"]).contains("has an account already")
+    );
+    assert!(place.refuses(&["user", "create", "--email", "a@example.com", "--name", "A", "--tenant", "none"]).contains("no tenant with the address"));
+    assert!(place.refuses(&["user", "create", "--email", "not an address", "--name", "A", "--tenant", "none"]).contains("--email"));
+    assert!(place.prints(&["user", "reset", "root@example.com"]).contains("/password/reset/"));
+    assert!(place.refuses(&["user", "reset", "nobody@example.com"]).contains("no account"));
+    assert!(place.refuses(&["user", "clear-totp", "root@example.com"]).contains("no two-step sign-in"));
+    assert!(place.prints(&["events", "verify"]).contains("installation: 2 events, whole"));
+}
+
+fn a_changed_and_a_cut_off_event_are_found(backend: Backend) {
+    let place = Place::new(backend);
+    place.prints(&["user", "create", "--email", "root@example.com", "--name", "Root", "--installation-owner"]);
+    place.prints(&["user", "reset", "root@example.com"]);
+    // Somebody who owns the database can take its own guard away.
+    match backend {
+        Backend::Sqlite => ["DROP TRIGGER events_are_final", "DROP TRIGGER events_stay"].iter().for_each(|statement| place.sql(statement)),
+        Backend::Postgres => place.sql("ALTER TABLE events DISABLE TRIGGER ALL"),
+    }
+    place.sql("UPDATE events SET target_name = 'Somebody else' WHERE number = 1");
+    assert!(place.refuses(&["events", "verify"]).contains("not whole"));
+    place.sql("UPDATE events SET target_name = 'Root' WHERE number = 1");
+    place.prints(&["events", "verify"]);
+    place.sql("DELETE FROM events WHERE number = 2");
+    assert!(place.refuses(&["events", "verify"]).contains("not whole"));
+}
+
+fn the_doctor_says_what_to_do(backend: Backend) {
+    let place = Place::new(backend);
+    place.prints(&["migrate"]);
+    let address = free_address();
+    let out = place.run(&["doctor", "--listen", &address]);
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert!(!out.status.success());
+    assert!(said.contains("ok       Database"), "{said}");
+    assert!(said.contains("problem  Public URL: nothing answers"), "{said}");
+    assert!(said.contains("start `keyward serve`"), "{said}");
+
+    let mut server = place.start(&["serve", "--listen", &address]);
+    server.line_with("/setup/");
+    answers(&format!("http://{address}"));
+    let said = place.prints(&["doctor", "--listen", &address]);
+    assert!(!said.contains("problem"), "{said}");
+}
+
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        $(mod $name {
+            #[test]
+            fn on_sqlite() { super::$name(super::Backend::Sqlite) }
+            #[test]
+            fn on_postgres() { super::$name(super::Backend::Postgres) }
+        })*
+    };
+}
+
+on_both! {
+    serve_prints_a_set_up_link_until_somebody_looks_after_the_installation
+    an_operator_makes_accounts_and_lets_people_back_in
+    a_changed_and_a_cut_off_event_are_found
+    the_doctor_says_what_to_do
+}
+
+#[test]
+fn what_is_refused_is_one_line_that_says_what_to_do() {
+    let place = Place::new(Backend::Sqlite);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert!(place.refuses(&["serve", "--listen", &address]).contains("is in use"));
+    assert!(place.refuses(&["serve", "--public-url", "http://keys.example.com"]).contains("https"));
+    assert!(place.refuses(&["serve", "--database-url", "mysql://x"]).contains("postgres://"));
+    fs::write(place.dir.join("keyward.toml"), "publik_url = 'http://localhost'\n").unwrap();
+    assert!(place.refuses(&["config"]).contains("public_url"), "the nearest name is suggested");
+    fs::remove_file(place.dir.join("keyward.toml")).unwrap();
+    fs::create_dir_all(place.dir.join("data/demo")).unwrap();
+    fs::write(place.dir.join("data/demo/keyward.db"), "").unwrap();
+    assert!(place.refuses(&["demo", "--listen", "127.0.0.1:0"]).contains("choose another folder"));
+}
+
+#[test]
+fn the_configuration_is_printed_without_its_secrets() {
+    let place = Place::new(Backend::Sqlite);
+    let said = place.prints(&["config", "--database-url", "postgres://keyward:hunter2@db/keyward"]);
+    assert!(said.contains("keyward") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn every_command_has_help_and_shells_their_completions() {
+    let place = Place::new(Backend::Sqlite);
+    for command in ["serve", "demo", "migrate", "user", "config", "doctor", "completions"] {
+        assert!(place.prints(&[command, "--help"]).contains("Examples:"), "{command}");
+    }
+    assert!(place.prints(&["events", "verify", "--help"]).contains("Examples:"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.prints(&["completions", shell]).contains("keyward"), "{shell}");
+    }
+}
