@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod credentials;
+pub mod extend;
 pub mod gateways;
 pub mod keys;
 pub mod operator;

@@ -10,7 +10,7 @@ use chrono::{Duration, NaiveTime};
 use super::{
     key::{Life, Status},
     tenant::GraceHistory,
-    time::{Time, days},
+    time::{Time, date_time, days},
 };
 
 /// How late the notice of an expiry may still leave.
@@ -142,6 +142,68 @@ pub fn still_true(stage: Stage, of: Time, life: &Life, grace: &GraceHistory, now
         Stage::GraceEnds => now < grace.end(of, now),
     };
     life.expires_at == Some(of) && matches!(life.status(now), Status::Active | Status::Expired) && in_time
+}
+
+/// What decides whether a link may extend a key, beside the link itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Extendable<'a> {
+    /// The key's end.
+    pub life: Life,
+    /// The expiry that the link was mailed for.
+    pub of: Time,
+    /// How often links extended the key since its expiry was last set otherwise.
+    pub extensions: u32,
+    /// How often they may.
+    pub most: u32,
+    /// Whether the key's owner is neither suspended nor removed.
+    pub owner_active: bool,
+    /// Whether the tenant's keys are on, and the tenant is not suspended.
+    pub keys_on: bool,
+    /// The values that the tenant's grace has had.
+    pub grace: &'a GraceHistory,
+}
+
+/// Why a link does not extend, in words for the page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum NoExtension {
+    #[error("This key was revoked. That cannot be undone.")]
+    Revoked,
+    #[error("The expiry of this key has been changed since the mail was sent. {}", .0.map_or_else(|| "The key no longer expires.".to_owned(), |at| format!("It is now {}.", date_time(at))))]
+    Changed(Option<Time>),
+    #[error("This key is disabled, so it cannot be extended.")]
+    Disabled,
+    #[error("The grace of this key ended on {}. It can be rolled, not extended.", date_time(*.0))]
+    GraceOver(Time),
+    #[error("The owner of this key is suspended or removed, so it cannot be extended.")]
+    OwnerInactive,
+    #[error("API keys are turned off for this tenant, so no key can be extended.")]
+    KeysOff,
+    #[error("This key was extended by link as often as its tenant allows. It can still be renewed.")]
+    Limit,
+}
+
+/// The expiry that a link leads to.
+///
+/// # Errors
+/// Why it leads to none.
+pub fn may_extend(key: &Extendable<'_>, now: Time) -> Result<Time, NoExtension> {
+    if key.life.revoked_at.is_some() {
+        return Err(NoExtension::Revoked);
+    }
+    let Some(expires_at) = key.life.expires_at.filter(|at| *at == key.of) else { return Err(NoExtension::Changed(key.life.expires_at)) };
+    if key.life.disabled_at.is_some() {
+        return Err(NoExtension::Disabled);
+    }
+    if now >= expires_at && key.life.is_past_grace(key.grace, now) {
+        return Err(NoExtension::GraceOver(key.grace.end(expires_at, now)));
+    }
+    match key {
+        Extendable { owner_active: false, .. } => Err(NoExtension::OwnerInactive),
+        Extendable { keys_on: false, .. } => Err(NoExtension::KeysOff),
+        _ if key.extensions >= key.most => Err(NoExtension::Limit),
+        _ => Ok(extended(expires_at, now)),
+    }
 }
 
 /// The expiry after an extend link was used: two weeks from the later of now and the expiry, the maximum aside.

@@ -33,6 +33,11 @@ impl Reach {
         self.owners.as_deref()
     }
 
+    /// All keys of the tenant of a row: a mailed link, or a job that works through tenants.
+    pub(super) fn of_row(tenant: TenantId) -> Self {
+        Self { tenant, owners: None }
+    }
+
     /// Narrowed to a member's own keys and those of the service accounts that they keep.
     #[must_use]
     pub fn own(acting: &Acting) -> Self {

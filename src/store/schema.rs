@@ -391,6 +391,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    extensions (tenant_id, key_id, from_expiry) {
+        tenant_id -> BigInt,
+        key_id -> Text,
+        from_expiry -> BigInt,
+        to_expiry -> BigInt,
+        at -> BigInt,
+        recipient_folded -> Text,
+    }
+}
+
+diesel::table! {
+    jobs (name) {
+        name -> Text,
+        done_to -> BigInt,
+        holder -> Text,
+        held_until -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     grace_values,
@@ -421,4 +441,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     events,
     mails,
     notices,
+    extensions,
+    jobs,
 );

@@ -29,6 +29,9 @@ pub enum WebError {
     /// Too many passwords are being checked at once.
     #[error("busy")]
     Busy,
+    /// One network asks too often.
+    #[error("too many requests")]
+    TooMany,
     /// The database is away.
     #[error("the database is away ({0})")]
     Away(String),
@@ -52,6 +55,7 @@ impl WebError {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Busy => Some(2),
+            Self::TooMany => Some(60),
             Self::Away(_) => Some(10),
             _ => None,
         }
@@ -89,6 +93,7 @@ impl ResponseError for WebError {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy | Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Unexpected(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -72,6 +72,14 @@ async fn check(req: &mut ServiceRequest, site: &Site) -> Result<(), WebError> {
     if safe {
         return Ok(());
     }
+    if is_one_click(req) {
+        let body = read_body(req).await?;
+        if body.windows(ONE_CLICK.len()).any(|part| part == ONE_CLICK.as_bytes()) {
+            req.extensions_mut().insert(Body(Bytes::from_static(b"List-Unsubscribe=One-Click")));
+            return Ok(());
+        }
+        return Err(WebError::Forged);
+    }
     same_origin(req, site)?;
     let kind = req.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().is_none_or(|kind| !kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
@@ -91,6 +99,16 @@ async fn check(req: &mut ServiceRequest, site: &Site) -> Result<(), WebError> {
     }
     req.extensions_mut().insert(Body(body));
     Ok(())
+}
+
+const ONE_CLICK: &str = "One-Click";
+
+/// A mail program that takes its owner off a list (RFC 8058): no browser and no session, so no other site can make use of one.
+/// What it may do follows from the token in the address alone.
+fn is_one_click(req: &ServiceRequest) -> bool {
+    let path = req.path();
+    let from_browser = ["origin", "sec-fetch-site", "cookie"].iter().any(|name| req.headers().contains_key(*name));
+    !from_browser && path.starts_with("/extend/") && path.ends_with("/stop")
 }
 
 /// Where a request under another host belongs: a tenant's own name leads to its pages.
@@ -231,6 +249,7 @@ fn page_of(error: &WebError, status: StatusCode, request: &HttpRequest) -> HttpR
         WebError::BadRequest(words) => ("circle-x", "This could not be read", words.clone(), ""),
         WebError::TooLarge => ("circle-x", "This is too large", "A form may have 64 KiB. Nothing was changed.".to_owned(), ""),
         WebError::Busy => ("hourglass", "Too many sign-ins at this moment", "Nothing was changed. Wait a few seconds and try again.".to_owned(), ""),
+        WebError::TooMany => ("hourglass", "Too many requests", "This network has opened too many links. Nothing was changed. Wait a minute and try again.".to_owned(), ""),
         WebError::Unexpected(reference) => (
             "triangle-alert",
             "Something failed here",

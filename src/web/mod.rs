@@ -45,6 +45,7 @@ pub mod docs;
 pub mod error;
 mod expiry_form;
 pub mod explain;
+pub mod extend;
 pub mod flash;
 pub mod form;
 pub mod gateways;
@@ -194,6 +195,10 @@ pub fn urls() -> Pages {
             .route("/password/forgot", get().to(password::forgot))
             .route("/password/reset/{token}", get().to(password::ask_reset))
             .route("/password/reset/{token}", post().to(password::reset))
+            .route("/extend/{token}", get().to(extend::ask))
+            .route("/extend/{token}", post().to(extend::extend))
+            .route("/extend/{token}/stop", get().to(extend::ask_stop))
+            .route("/extend/{token}/stop", post().to(extend::stop))
             .route("/profile", get().to(profile::show_profile))
             .route("/profile/theme", post().to(sign_in::theme))
             .route("/profile/preferences", post().to(profile::save_preferences))

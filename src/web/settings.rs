@@ -41,7 +41,7 @@ struct SettingsPage {
 /// The fields of each card, in the order of the page.
 const CARDS: [(&str, &[&str]); 4] = [
     ("limits", &["maximum", "default", "default_days", "per_member"]),
-    ("life", &["grace", "notices", "overlap", "keep", "confirmed"]),
+    ("life", &["grace", "notices", "extensions", "overlap", "keep", "confirmed"]),
     ("admins", &["see_all", "manage_all", "delete"]),
     ("codes", &["code_create", "code_enable", "code_turn_on", "require_totp"]),
 ];
@@ -97,6 +97,7 @@ fn filled(settings: &Settings) -> Form {
         ("per_member", settings.keys_per_member.to_string()),
         ("grace", settings.grace_days.to_string()),
         ("notices", notices.join(", ")),
+        ("extensions", settings.extensions.to_string()),
         ("overlap", settings.overlap_days.to_string()),
         ("keep", keep.to_owned()),
     ];
@@ -143,6 +144,7 @@ fn read(card: &str, form: &mut Form, settings: &mut Settings) {
             let grace = form.parse("grace", |text| number(text, 0, 90));
             let overlap = form.parse("overlap", |text| number(text, 0, 90));
             let notice_days = form.parse("notices", notices);
+            let extensions = form.parse("extensions", |text| number(text, 0, 100));
             let keep = form.parse("keep", |text| match text {
                 "in_use" => Ok(KeepRule::InUse),
                 "original" => Ok(KeepRule::Original),
@@ -150,7 +152,8 @@ fn read(card: &str, form: &mut Form, settings: &mut Settings) {
                 "none" => Ok(KeepRule::None),
                 _ => Err("Choose one of these."),
             });
-            if let (Some(grace), Some(overlap), Some(notice_days), Some(keep)) = (grace, overlap, notice_days, keep) {
+            if let (Some(grace), Some(overlap), Some(notice_days), Some(extensions), Some(keep)) = (grace, overlap, notice_days, extensions, keep) {
+                settings.extensions = extensions;
                 settings.grace_days = grace;
                 settings.overlap_days = overlap;
                 settings.notice_days = notice_days;
@@ -236,7 +239,7 @@ async fn stopping(member: &Member, grace_days: u32) -> Result<usize, WebError> {
 }
 
 fn ask_shorter_grace(member: &Member, form: &Form, stop: usize, grace_days: u32) -> WebResult {
-    let fields = ["grace", "notices", "overlap", "keep"].map(|name| (name, form.text(name).to_owned())).to_vec();
+    let fields = ["grace", "notices", "extensions", "overlap", "keep"].map(|name| (name, form.text(name).to_owned())).to_vec();
     let question = Question {
         asks: format!("Shorten the grace to {grace_days} days?"),
         action: member.url("/settings/life"),

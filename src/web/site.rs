@@ -1,9 +1,10 @@
 //! What pages have at hand: the store, the clock, the secrets, and what the configuration says of addresses and cookies.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -20,13 +21,35 @@ use tokio::sync::Semaphore;
 use super::error::WebError;
 use crate::{
     clock::Clock,
-    domain::ip_range::client_address,
+    domain::{ip_range::client_address, time::Time},
     secrets::Secrets,
     store::{Db, Store, StoreError, Tx},
 };
 
 /// How many passwords may wait for each one that is being checked.
 const WAITING_PER_CORE: usize = 16;
+
+/// How many mailed links a network may follow in a minute: a company's mail scanner follows all of a morning's.
+const MOST_A_MINUTE: u32 = 300;
+/// How many networks are counted at a time.
+const MOST_NETWORKS: usize = 100_000;
+
+/// Requests by network, within one minute of the clock.
+#[derive(Default)]
+struct Pace(Mutex<(i64, HashMap<String, u32>)>);
+
+impl Pace {
+    fn count(&self, network: String, now: Time) -> u32 {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = now.timestamp().div_euclid(60);
+        if counted.0 != minute || counted.1.len() >= MOST_NETWORKS {
+            *counted = (minute, HashMap::new());
+        }
+        let times = counted.1.entry(network).or_default();
+        *times += 1;
+        *times
+    }
+}
 
 /// What the configuration says that pages need.
 #[derive(Debug, Clone)]
@@ -53,6 +76,8 @@ pub struct Site {
     pub secrets: Arc<Secrets>,
     /// The configuration.
     pub settings: Settings,
+    /// How often each network followed a mailed link in the last minute.
+    pace: Pace,
     /// Changes of many keys that run in the background.
     pub jobs: super::keys_many::Jobs,
     https: bool,
@@ -107,6 +132,7 @@ impl Site {
             clock,
             secrets,
             settings,
+            pace: Pace::default(),
             jobs: super::keys_many::Jobs::default(),
             https,
             host,
@@ -150,6 +176,15 @@ impl Site {
         };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         result
+    }
+
+    /// For pages that anybody may ask for, and that read the database: counts the client's network.
+    ///
+    /// # Errors
+    /// It has asked too often within a minute.
+    pub fn slow_down(&self, req: &HttpRequest) -> Result<(), WebError> {
+        let network = crate::actions::sign_in::network(self.address(req));
+        if self.pace.count(network, self.clock.now()) > MOST_A_MINUTE { Err(WebError::TooMany) } else { Ok(()) }
     }
 
     /// Whether the console is reached by https.

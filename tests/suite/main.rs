@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod console;
 mod domain;
+mod extend;
 mod grid_pages;
 mod key_pages;
 mod mail;

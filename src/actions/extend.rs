@@ -1,0 +1,158 @@
+//! What a mailed link can do: extend its key once per expiry, and take its recipient off the key's notices.
+
+use serde_json::json;
+
+use super::{By, Who};
+use crate::{
+    domain::{
+        event::Action,
+        key::Key,
+        mail::{KeyName, Mail, Role},
+        notice::{Extendable, NoExtension, may_extend},
+        time::{Time, date_time},
+    },
+    store::{
+        StoreError, Tx, events,
+        extensions::{self, Extension, Linked},
+        keys,
+        members::Owner,
+        outbox::{self, NewMail, To},
+    },
+};
+
+/// Why a link does nothing, in words for the page.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum LinkError {
+    #[error("This is not a link that Keyward has sent, or it is not whole. Copy it from the mail again.")]
+    Unknown,
+    #[error("This key was deleted.")]
+    Deleted,
+    #[error("You have extended this key with this link already, on {}. It now expires on {}.", date_time(.0.at), date_time(.0.to))]
+    Used(Extension),
+    #[error("This key was extended by another recipient of the notice already, on {}. It now expires on {}.", date_time(.0.at), date_time(.0.to))]
+    UsedByAnother(Extension),
+    #[error(transparent)]
+    No(#[from] NoExtension),
+    #[error("You are not among the extra recipients of this key’s notices any more.")]
+    NotARecipient,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The expiry that a link would set now.
+///
+/// # Errors
+/// Why it would set none.
+pub fn offer(linked: &Linked, now: Time) -> Result<Time, LinkError> {
+    let Some((key, owner)) = &linked.key else { return Err(LinkError::Deleted) };
+    let facts = Extendable {
+        life: key.life,
+        of: linked.notice.expires_at,
+        extensions: key.extensions,
+        most: linked.tenant.settings.extensions,
+        owner_active: owner.is_active(),
+        keys_on: linked.tenant.settings.keys_enabled && linked.tenant.suspended_at.is_none(),
+        grace: &linked.tenant.grace,
+    };
+    match (may_extend(&facts, now), &linked.extension) {
+        (Err(NoExtension::Revoked), _) => Err(NoExtension::Revoked.into()),
+        // What came of the extension later is not this link's to tell.
+        (_, Some(used)) if key.life.expires_at == Some(used.to) && used.recipient == linked.notice.recipient => Err(LinkError::Used(used.clone())),
+        (_, Some(used)) if key.life.expires_at == Some(used.to) => Err(LinkError::UsedByAnother(used.clone())),
+        (_, Some(_)) => Err(NoExtension::Changed(key.life.expires_at).into()),
+        // The same expiry was set anew after the mail was written.
+        (Ok(_), None) if key.expiry_set_at > linked.notice.created_at => Err(NoExtension::Changed(key.life.expires_at).into()),
+        (result, None) => Ok(result?),
+    }
+}
+
+/// The key that a link extended, with its expiry before and after.
+#[derive(Debug)]
+pub struct Extended {
+    /// What the link leads to, as it was before.
+    pub linked: Linked,
+    /// The expiry after.
+    pub to: Time,
+}
+
+fn by_link(by: &By, linked: &Linked) -> By {
+    By { who: Who::Link(linked.notice.recipient.clone()), ..by.clone() }
+}
+
+fn open(tx: &mut Tx<'_>, token: &str) -> Result<Linked, LinkError> {
+    let secrets = tx.secrets().clone();
+    let notice = extensions::notice(tx, &secrets, token)?.ok_or(LinkError::Unknown)?;
+    tx.lock(notice.tenant)?;
+    Ok(extensions::linked(tx, notice)?)
+}
+
+/// Extends the key of a link.
+///
+/// # Errors
+/// Why not; nothing is changed then.
+pub fn extend(tx: &mut Tx<'_>, by: &By, token: &str) -> Result<Extended, LinkError> {
+    let linked = open(tx, token)?;
+    let to = offer(&linked, tx.now())?;
+    let Some((mut key, owner)) = linked.key.clone() else { return Err(LinkError::Deleted) };
+    key.life.expires_at = Some(to);
+    key.extensions += 1;
+    save(tx, &mut key, &owner)?;
+    extensions::add(tx, &linked.notice, to)?;
+    let details = json!({ "expires_at": { "from": linked.notice.expires_at, "to": to } });
+    let by = by_link(by, &linked);
+    events::add(tx, key.tenant, &by.event(Action::KeyExtended, ("key", key.id.as_str(), key.name.as_str()), details))?;
+    let mail = Mail::KeyExtended { key: named(&key), from: linked.notice.expires_at, to, at: tx.now() };
+    let once = format!("extended/{}/{}", key.id, linked.notice.expires_at.timestamp_micros());
+    tell_owner(tx, &linked, &owner, &mail, &once)?;
+    Ok(Extended { linked, to })
+}
+
+/// Whether the recipient of a link may say that they want no more notices of its key.
+///
+/// # Errors
+/// They are no extra recipient, or no longer.
+pub fn may_stop(linked: &Linked) -> Result<(), LinkError> {
+    let Some((key, _)) = &linked.key else { return Err(LinkError::Deleted) };
+    let is_named = key.notice_recipients.iter().any(|address| outbox::folded(address.as_str()) == linked.notice.recipient);
+    if linked.notice.role == Role::Extra && is_named { Ok(()) } else { Err(LinkError::NotARecipient) }
+}
+
+/// Takes the recipient of a link off the notices of its key.
+///
+/// # Errors
+/// Why not; nothing is changed then.
+pub fn stop(tx: &mut Tx<'_>, by: &By, token: &str) -> Result<Linked, LinkError> {
+    let linked = open(tx, token)?;
+    may_stop(&linked)?;
+    let Some((mut key, owner)) = linked.key.clone() else { return Err(LinkError::Deleted) };
+    let before = key.notice_recipients.clone();
+    key.notice_recipients.retain(|address| outbox::folded(address.as_str()) != linked.notice.recipient);
+    save(tx, &mut key, &owner)?;
+    let details = json!({ "notice_recipients": { "from": before, "to": key.notice_recipients } });
+    let by = by_link(by, &linked);
+    events::add(tx, key.tenant, &by.event(Action::KeyEdited, ("key", key.id.as_str(), key.name.as_str()), details))?;
+    let mail = Mail::RecipientLeft { key: named(&key), address: linked.notice.recipient.clone(), at: tx.now() };
+    let once = format!("left/{}/{}/{}", key.id, linked.notice.recipient, tx.now().timestamp_micros());
+    tell_owner(tx, &linked, &owner, &mail, &once)?;
+    Ok(linked)
+}
+
+fn save(tx: &mut Tx<'_>, key: &mut Key, owner: &Owner) -> Result<(), LinkError> {
+    key.changed_at = tx.now();
+    // The lock on the tenant keeps other writers of this key away.
+    if keys::save(tx, key, key.version, owner)? { Ok(()) } else { Err(StoreError::Busy.into()) }
+}
+
+fn named(key: &Key) -> KeyName {
+    KeyName { id: key.id.to_string(), name: key.name.as_str().to_owned() }
+}
+
+/// Tells the key's owner, unless the link was theirs.
+fn tell_owner(tx: &mut Tx<'_>, linked: &Linked, owner: &Owner, mail: &Mail, once: &str) -> Result<(), StoreError> {
+    if owner.is_active() && !owner.email.is_empty() && outbox::folded(&owner.email) != linked.notice.recipient {
+        let to = To { address: owner.email.clone(), name: owner.name.clone() };
+        outbox::add(tx, &NewMail { tenant: Some(linked.tenant.id), account: None, to: &to, mail, once })?;
+    }
+    Ok(())
+}

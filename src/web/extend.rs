@@ -1,0 +1,214 @@
+//! The link of an expiry notice: shows, and extends when a person presses the button. Nobody signs in, and the page shows no more
+//! than the mail did.
+
+use actix_web::{
+    HttpRequest,
+    http::StatusCode,
+    web::{Data, Path},
+};
+use askama::Template;
+
+use super::{
+    error::WebError,
+    form::Form,
+    page::{Frame, WebResult, show, show_as},
+    password::with_token,
+    session::anyone,
+    site::Site,
+};
+use crate::{
+    actions::{
+        By, Who,
+        extend::{self, LinkError},
+    },
+    domain::{
+        notice::NoExtension,
+        time::{Time, date_time},
+    },
+    store::{
+        StoreError,
+        extensions::{self, Linked},
+        members,
+    },
+};
+
+/// What any of these pages says of the key: never whose it is.
+struct Facts {
+    name: String,
+    id: String,
+    tenant: String,
+}
+
+impl Facts {
+    fn of(linked: &Linked) -> Self {
+        Self { name: linked.name.clone(), id: linked.notice.key.to_string(), tenant: linked.tenant.name.clone() }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "extend/page.html")]
+struct ExtendPage {
+    frame: Frame,
+    action: String,
+    key: Facts,
+    now: String,
+    after: String,
+    /// For a signed-in owner: the address of Roll.
+    roll: Option<String>,
+    /// Whether this recipient may say *No more of these*.
+    may_stop: bool,
+}
+
+#[derive(Template)]
+#[template(path = "extend/done.html")]
+struct DonePage {
+    frame: Frame,
+    key: Facts,
+    after: String,
+    roll: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "extend/dead.html")]
+struct DeadPage {
+    frame: Frame,
+    words: String,
+    key: Option<Facts>,
+    roll: Option<String>,
+    /// Where this recipient may say *No more of these*.
+    stop: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "extend/stop.html")]
+struct StopPage {
+    frame: Frame,
+    action: String,
+    key: Facts,
+    address: String,
+}
+
+#[derive(Template)]
+#[template(path = "extend/stopped.html")]
+struct StoppedPage {
+    frame: Frame,
+    key: Facts,
+    address: String,
+}
+
+struct Seen {
+    linked: Linked,
+    /// For a signed-in owner who may roll the key: where.
+    roll: Option<String>,
+}
+
+/// What the link leads to, for whoever follows it; `None` for a link that was never sent.
+async fn look(req: &HttpRequest, site: &Site, token: &str) -> Result<Option<Seen>, WebError> {
+    site.slow_down(req)?;
+    let (secrets, token) = (site.secrets.clone(), token.to_owned());
+    let account = anyone(req).await;
+    let seen: Result<_, StoreError> = site
+        .read(move |db| {
+            let Some(notice) = extensions::notice(db, &secrets, &token)? else { return Ok(None) };
+            let linked = extensions::linked(db, notice)?;
+            let acting = match account {
+                Some(account) => members::acting(db, &linked.tenant.slug, account)?,
+                None => None,
+            };
+            let may_roll = |owner| acting.as_ref().is_some_and(|acting| acting.owns(owner) && acting.may_manage(owner));
+            let roll = linked
+                .key
+                .as_ref()
+                .filter(|(key, owner)| key.life.revoked_at.is_none() && may_roll(owner.id))
+                .map(|(key, _)| format!("/t/{}/keys/{}/roll", linked.tenant.slug, key.id));
+            Ok(Some(Seen { linked, roll }))
+        })
+        .await;
+    Ok(seen?)
+}
+
+fn by(req: &HttpRequest, site: &Site) -> By {
+    By { who: Who::System, address: site.address(req), user_agent: site.user_agent(req), now: site.clock.now(), session: None }
+}
+
+fn action_of(token: &str) -> String {
+    format!("/extend/{token}")
+}
+
+/// Why a link does nothing: 410 with what happened, or 404 for one that was never sent.
+fn dead(req: &HttpRequest, token: &str, seen: Option<&Seen>, error: &LinkError) -> WebResult {
+    let status = if matches!(error, LinkError::Unknown) { StatusCode::NOT_FOUND } else { StatusCode::GONE };
+    let may_stop = seen.is_some_and(|seen| extend::may_stop(&seen.linked).is_ok());
+    let page = DeadPage {
+        frame: Frame::bare(req),
+        words: error.to_string(),
+        key: seen.map(|seen| Facts::of(&seen.linked)),
+        roll: seen.and_then(|seen| seen.roll.clone()).filter(|_| !matches!(error, LinkError::Deleted | LinkError::No(NoExtension::KeysOff))),
+        stop: may_stop.then(|| format!("{}/stop", action_of(token))),
+    };
+    show_as(status, &page).map(with_token)
+}
+
+/// `GET /extend/{token}`: shows, and changes nothing.
+pub async fn ask(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
+    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
+    let after: Time = match extend::offer(&seen.linked, site.clock.now()) {
+        Ok(after) => after,
+        Err(error) => return dead(&req, &token, Some(&seen), &error),
+    };
+    let page = ExtendPage {
+        frame: Frame::bare(&req),
+        action: action_of(&token),
+        key: Facts::of(&seen.linked),
+        now: date_time(seen.linked.notice.expires_at),
+        after: date_time(after),
+        may_stop: extend::may_stop(&seen.linked).is_ok(),
+        roll: seen.roll,
+    };
+    show(&page).map(with_token)
+}
+
+/// `POST /extend/{token}`
+pub async fn extend(req: HttpRequest, site: Data<Site>, token: Path<String>, mut form: Form) -> WebResult {
+    form.only(&[])?;
+    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
+    let (by, text) = (by(&req, &site), token.clone());
+    match site.write(move |tx| extend::extend(tx, &By { now: tx.now(), ..by }, &text)).await {
+        Ok(done) => {
+            let page = DonePage { frame: Frame::bare(&req), key: Facts::of(&done.linked), after: date_time(done.to), roll: seen.roll };
+            show(&page).map(with_token)
+        }
+        Err(LinkError::Store(error)) => Err(error.into()),
+        Err(error) => dead(&req, &token, Some(&seen), &error),
+    }
+}
+
+/// `GET /extend/{token}/stop`: asks an extra recipient whether they want no more notices of the key.
+pub async fn ask_stop(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
+    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
+    if let Err(error) = extend::may_stop(&seen.linked) {
+        return dead(&req, &token, Some(&seen), &error);
+    }
+    let page = StopPage {
+        frame: Frame::bare(&req),
+        action: format!("{}/stop", action_of(&token)),
+        key: Facts::of(&seen.linked),
+        address: seen.linked.notice.recipient.clone(),
+    };
+    show(&page).map(with_token)
+}
+
+/// `POST /extend/{token}/stop`; mail programs post here, too, without a form (RFC 8058).
+pub async fn stop(req: HttpRequest, site: Data<Site>, token: Path<String>, mut form: Form) -> WebResult {
+    form.only(&["List-Unsubscribe"])?;
+    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
+    let (by, text) = (by(&req, &site), token.clone());
+    match site.write(move |tx| extend::stop(tx, &By { now: tx.now(), ..by }, &text)).await {
+        Ok(linked) => {
+            let page = StoppedPage { frame: Frame::bare(&req), key: Facts::of(&linked), address: linked.notice.recipient.clone() };
+            show(&page).map(with_token)
+        }
+        Err(LinkError::Store(error)) => Err(error.into()),
+        Err(error) => dead(&req, &token, Some(&seen), &error),
+    }
+}
