@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod accounts;
+mod bulk;
 pub mod catalogue;
 mod conn;
 pub mod events;

@@ -44,7 +44,7 @@ pub struct Tokens {
 
 /// How many keys have events and use; more would take long and show nothing new.
 const TOLD: u32 = 300;
-/// How many keys are stored in one transaction.
+/// How many keys are made before they are stored.
 const BATCH: u32 = 20_000;
 
 /// How a made-up key stands.
@@ -153,15 +153,17 @@ pub fn make(app: &App, people: &People, count: u32) -> Result<Tokens, Failure> {
         Ok(())
     })?;
     let gateway = gateways(app, first, now)?;
-    let mut made = u32::try_from(told.len()).unwrap_or(count);
-    while made < count {
-        let until = count.min(made + BATCH);
-        let drafts = (made..until).map(|number| maker.scanner(first, number, count)).collect::<Result<Vec<_>, _>>()?;
-        app.store.write(now, |tx| -> Result<(), Failure> {
+    let made = u32::try_from(told.len()).unwrap_or(count);
+    if made < count {
+        app.store.bulk(now, |tx| -> Result<(), Failure> {
             let owners = owners(tx, people)?;
-            Ok(insert(tx, &owners, drafts.iter())?)
+            for start in (made..count).step_by(BATCH as usize) {
+                let end = count.min(start.saturating_add(BATCH));
+                let drafts = (start..end).map(|number| maker.scanner(first, number, count)).collect::<Result<Vec<_>, _>>()?;
+                insert(tx, &owners, drafts.iter())?;
+            }
+            Ok(())
         })?;
-        made = until;
     }
     Ok(Tokens { gateway, management: management_token, sample })
 }
