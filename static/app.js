@@ -65,6 +65,9 @@
     const it = items(p), i = it.indexOf(e.target), to = { ArrowDown: i + 1, ArrowUp: i - 1, Home: 0, End: it.length - 1 }[e.key];
     if (to != null) { e.preventDefault(); it.at(to % it.length)?.focus() } });
 
+  // A picker searches while one types, so Enter there does not send the whole form
+  on("keydown", e => { if (e.key === "Enter" && e.target.matches?.("[data-find]")) e.preventDefault() });
+
   // Selection
   let last;
   const boxes = () => $$("tbody input[name=key]");

@@ -12,8 +12,9 @@ use super::{
     schema::{keys, member_resources as chosen, members, resources as table},
 };
 use crate::domain::{
+    access::ResourceSet,
     ids::{ResourceId, TenantId},
-    names::Resource,
+    names::{Resource, ResourcePattern},
 };
 
 /// The most kinds that a list of them has.
@@ -77,6 +78,55 @@ pub fn page(db: &mut Db, tenant: TenantId, kind: Option<&str>, text: &str, turn:
     };
     let rows: Vec<Row> = query.limit(limit(most)).load(db.conn())?;
     Ok(paged(rows.into_iter().map(entry).collect(), turn, most))
+}
+
+/// The first `most` resources of a set whose kind, name or description contains `text`, by kind and name. Those that the set names
+/// one by one are found by kind and name alone.
+///
+/// # Errors
+/// The database is away.
+pub fn within(db: &mut Db, tenant: TenantId, set: &ResourceSet, text: &str, most: usize) -> Result<Paged<Entry>, StoreError> {
+    let ResourceSet::Chosen(patterns) = set else { return page(db, tenant, None, text, &Turn::Start, most) };
+    let (mut kinds, mut ones) = (Vec::new(), Vec::new());
+    let folded = text.to_lowercase();
+    for pattern in patterns {
+        match pattern {
+            ResourcePattern::Kind(kind) => kinds.push(kind.as_str()),
+            ResourcePattern::One(one) if ones.len() <= most && one.to_string().to_lowercase().contains(&folded) => ones.push(one.clone()),
+            ResourcePattern::One(_) => {}
+        }
+    }
+    let mut found = named(db, tenant, &ones)?;
+    if !kinds.is_empty() {
+        let mut query = table::table
+            .filter(table::tenant_id.eq(tenant.number()).and(table::kind.eq_any(kinds)))
+            .order((table::kind, table::name))
+            .select((table::id, table::kind, table::name, table::description))
+            .into_boxed();
+        if !text.is_empty() {
+            query = query.filter(says(text));
+        }
+        let rows: Vec<Row> = query.limit(limit(most)).load(db.conn())?;
+        found.extend(rows.into_iter().map(entry));
+    }
+    found.sort_by(|a, b| a.resource.cmp(&b.resource));
+    found.dedup();
+    Ok(paged(found, &Turn::Start, most))
+}
+
+/// These of the tenant's resources, by kind and name; what it does not have is left out.
+///
+/// # Errors
+/// The database is away.
+pub fn named(db: &mut Db, tenant: TenantId, wanted: &[Resource]) -> Result<Vec<Entry>, StoreError> {
+    let rows: Vec<Row> = table::table
+        .filter(table::tenant_id.eq(tenant.number()))
+        .filter(table::kind.eq_any(wanted.iter().map(|resource| &resource.kind)))
+        .filter(table::name.eq_any(wanted.iter().map(|resource| &resource.name)))
+        .order((table::kind, table::name))
+        .select((table::id, table::kind, table::name, table::description))
+        .load(db.conn())?;
+    Ok(rows.into_iter().map(entry).filter(|entry| wanted.contains(&entry.resource)).collect())
 }
 
 /// The kinds of the tenant's resources, in order.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How many scopes are offered besides those that are chosen; the filter finds the others.
-const MOST_OFFERED: usize = 200;
+const MOST_OFFERED: usize = 50;
 /// Counting keys for the list stops there.
 const MOST_KEYS: i64 = 10_000;
 
@@ -121,7 +121,7 @@ fn crumbs(member: &Member) -> Vec<Link> {
 /// The form: every chosen scope, then the first others that its filter finds.
 async fn page(member: &Member, form: Form, role: Option<AccessRoleId>) -> WebResult {
     let chosen: Vec<String> = form.all("scope").map(str::to_owned).collect();
-    let text = form.text("find").trim().chars().take(200).collect::<String>();
+    let text = form.text("find_scope").trim().chars().take(200).collect::<String>();
     let read = move |db: &mut Db, reach: &Reach| {
         let tenant = reach.tenant();
         let mut offered = Vec::new();
@@ -158,7 +158,7 @@ pub async fn new(member: Member) -> WebResult {
     page(&member, Form::default(), None).await
 }
 
-const FIELDS: [&str; 8] = ["name", "description", "scope*", "find", "offer", "seen", "members", "keys"];
+const FIELDS: [&str; 9] = ["name", "description", "scope*", "find_scope", "found_scope", "offer", "seen", "members", "keys"];
 
 /// What the form says a role is.
 fn read(form: &mut Form) -> Option<(String, String, Scopes)> {
@@ -182,7 +182,7 @@ fn read(form: &mut Form) -> Option<(String, String, Scopes)> {
 pub async fn create(member: Member, mut form: Form) -> WebResult {
     member.needs(Permission::AccessManage)?;
     form.only(&FIELDS)?;
-    if form.checked("offer") {
+    if form.checked("offer") || form.searches("scope") {
         return page(&member, form, None).await;
     }
     let Some((name, said, scopes)) = read(&mut form) else { return page(&member, form, None).await };
@@ -219,7 +219,7 @@ pub async fn save(member: Member, path: Path<(String, AccessRoleId)>, mut form: 
     member.needs(Permission::AccessManage)?;
     form.only(&FIELDS)?;
     let before = find(&member, path.1).await?;
-    if form.checked("offer") {
+    if form.checked("offer") || form.searches("scope") {
         return page(&member, form, Some(before.id)).await;
     }
     let Some((name, description, scopes)) = read(&mut form) else { return page(&member, form, Some(before.id)).await };

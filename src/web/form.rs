@@ -90,6 +90,12 @@ impl Form {
         self.values.iter().any(|(n, _)| n == name)
     }
 
+    /// Whether a picker's search, the field `find_…`, is not what its list was made for, `found_…`: whoever pressed Enter there meant
+    /// to search.
+    pub fn searches(&self, what: &str) -> bool {
+        self.text(&format!("find_{what}")).trim() != self.text(&format!("found_{what}")).trim()
+    }
+
     /// Whether `value` was chosen for `name`; for options, radio buttons and boxes.
     pub fn has(&self, name: &str, value: &str) -> bool {
         self.all(name).any(|v| v == value)

@@ -10,7 +10,7 @@ use super::{
     form::Form,
     key_code::{self, Outcome},
     key_facts::KeyFacts,
-    key_fields::{self, FIELDS, Offer, Offered},
+    key_fields::{self, FIELDS, Offer, Offered, Sought},
     key_refused,
     key_token::{self, Fact},
     page::{Frame, Link, WebResult, show, show_as, status_of},
@@ -81,7 +81,7 @@ pub(super) struct Asked {
     pub offer: Offer,
 }
 
-fn ask(db: &mut Db, acting: &Acting, owner: MemberId) -> Result<Option<Asked>, StoreError> {
+fn ask(db: &mut Db, acting: &Acting, owner: MemberId, sought: &Sought) -> Result<Option<Asked>, StoreError> {
     let tenant = &acting.tenant;
     let Some(owner) = members::find(db, tenant.id, owner)?.filter(|owner| owner.removed_at.is_none()) else { return Ok(None) };
     let mut people = if acting.may(Permission::KeysManageAny) {
@@ -95,7 +95,7 @@ fn ask(db: &mut Db, acting: &Acting, owner: MemberId) -> Result<Option<Asked>, S
     }
     let used = rows::count_for_limit(db, tenant.id, owner.id)?;
     let limit = owner.key_limit.unwrap_or(tenant.settings.keys_per_member.into());
-    let offer = key_fields::offer(db, acting, &owner, None)?;
+    let offer = key_fields::offer(db, acting, &owner, None, sought)?;
     let owners = people
         .into_iter()
         .map(|person| {
@@ -108,9 +108,9 @@ fn ask(db: &mut Db, acting: &Acting, owner: MemberId) -> Result<Option<Asked>, S
 }
 
 /// Whose key it becomes, and what it may be given, where the member may make one.
-pub(super) async fn asked(member: &Member, owner: MemberId) -> Result<Asked, WebError> {
+pub(super) async fn asked(member: &Member, owner: MemberId, sought: Sought) -> Result<Asked, WebError> {
     let acting = member.acting.clone();
-    let asked: Result<_, StoreError> = member.read(move |db, _| ask(db, &acting, owner)).await;
+    let asked: Result<_, StoreError> = member.read(move |db, _| ask(db, &acting, owner, &sought)).await;
     let asked = asked?.ok_or(WebError::NotFound)?;
     if member.acting.may_manage(asked.owner.id) { Ok(asked) } else { Err(member.forbidden(Permission::KeysManageAny)) }
 }
@@ -170,7 +170,7 @@ pub async fn form(member: Member, req: HttpRequest) -> WebResult {
         "" => member.acting.id,
         text => text.parse().map_err(|_| WebError::NotFound)?,
     };
-    let asked = asked(&member, owner).await?;
+    let asked = asked(&member, owner, Sought::of(&query)).await?;
     if asked.used >= asked.limit && asked.owners.len() == 1 {
         return blocked(&member, false, String::new(), limit_words(&member, &asked));
     }
@@ -185,7 +185,7 @@ pub async fn form(member: Member, req: HttpRequest) -> WebResult {
     ]);
     if query.checked("resource") {
         form.set("res", "some");
-        form.set("more_resources", query.text("resource"));
+        form.set("resource", query.text("resource"));
     }
     page(&member, form, asked)
 }
@@ -201,7 +201,7 @@ fn limit_words(member: &Member, asked: &Asked) -> String {
 
 /// Makes the key.
 pub async fn create(member: Member, mut form: Form) -> WebResult {
-    let known: Vec<&str> = FIELDS.iter().copied().chain(["owner", "form_id", "life", "days", "date", "totp", "offer"]).collect();
+    let known: Vec<&str> = FIELDS.iter().copied().chain(["owner", "form_id", "life", "days", "date", "totp"]).collect();
     form.only(&known)?;
     member.needs(Permission::KeysManageOwn)?;
     let owner: MemberId = form.text("owner").parse().map_err(|_| WebError::NotFound)?;
@@ -210,8 +210,8 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
         let words = expiry_form::says(&form, "life", zone(&member), &member.acting.tenant.settings, member.by().now);
         return show(&LifeSays { words });
     }
-    if form.checked("offer") {
-        let asked = asked(&member, owner).await?;
+    if key_fields::asks_offer(&form) {
+        let asked = asked(&member, owner, Sought::of(&form)).await?;
         return page(&member, form, asked);
     }
     if let Some(made) = key_code::made_before(&member, &form_id).await? {
@@ -220,7 +220,7 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
     let fields = key_fields::read(&mut form);
     let expiry = expiry_form::read(&mut form, "life", zone(&member));
     let (Some(fields), Some(expiry)) = (fields, expiry) else {
-        let asked = asked(&member, owner).await?;
+        let asked = asked(&member, owner, Sought::of(&form)).await?;
         return page(&member, form, asked);
     };
     let needs_code = member.acting.tenant.settings.code_actions.create_and_renew || key_fields::wants_reserved(&form);
@@ -233,7 +233,7 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
                 return key_refused::sent_before(&member, &made).await;
             }
             form.wrong("totp", words);
-            let asked = asked(&member, owner).await?;
+            let asked = asked(&member, owner, Sought::of(&form)).await?;
             page(&member, form, asked)
         }
         Outcome::Refused(KeyError::AlreadyDone(made)) => key_refused::sent_before(&member, &made).await,
@@ -245,7 +245,7 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
             if let Some(error) = key_fields::place(&mut form, error, "life") {
                 return Err(key_refused::error(error));
             }
-            let asked = asked(&member, owner).await?;
+            let asked = asked(&member, owner, Sought::of(&form)).await?;
             page(&member, form, asked)
         }
     }

@@ -9,7 +9,7 @@ use super::{
     form::Form,
     key_code::{self, Outcome},
     key_facts::{self, KeyFacts, expiry_words},
-    key_fields::{self, FIELDS, Offer},
+    key_fields::{self, FIELDS, Offer, Sought},
     key_refused,
     page::{Frame, Link, WebResult, done, show_as, status_of},
     session::Member,
@@ -38,8 +38,8 @@ struct EditPage {
 }
 
 async fn page(member: &Member, facts: &KeyFacts, mut form: Form, newer: Vec<(&'static str, String)>) -> WebResult {
-    let (acting, owner, key) = (member.acting.clone(), facts.owner.clone(), facts.key.clone());
-    let offer: Result<_, StoreError> = member.read(move |db, _| key_fields::offer(db, &acting, &owner, Some(&key))).await;
+    let (acting, owner, key, sought) = (member.acting.clone(), facts.owner.clone(), facts.key.clone(), Sought::of(&form));
+    let offer: Result<_, StoreError> = member.read(move |db, _| key_fields::offer(db, &acting, &owner, Some(&key), &sought)).await;
     let mut offer = offer?;
     offer.follow(&form);
     let now = member.by().now;
@@ -112,6 +112,9 @@ pub async fn edit(member: Member, path: Path<(String, String)>, mut form: Form) 
     if seen != facts.key.version {
         let newer = as_it_is(&member, &facts);
         return page(&member, &facts, form, newer).await;
+    }
+    if key_fields::asks_offer(&form) {
+        return page(&member, &facts, form, Vec::new()).await;
     }
     if form.text("name").trim().is_empty() {
         form.wrong("name", "Enter a name.");

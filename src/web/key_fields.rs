@@ -10,18 +10,37 @@ use crate::{
         ids::AccessRoleId,
         ip_range::IpRanges,
         key::Key,
-        names::{self, EmailAddress, KeyName, RESERVED_SCOPES, ResourcePattern, Scope, Scopes},
+        names::{self, EmailAddress, KeyName, RESERVED_SCOPES, Resource, ResourcePattern, Scope, Scopes},
     },
     store::{
         Db, StoreError, access,
         members::{self, Acting, Owner},
+        resources,
     },
 };
 
 /// The names of the fields, for [`Form::only`].
-pub const FIELDS: [&str; 10] = ["name", "comment", "access", "role", "scope*", "res", "resource*", "more_resources", "ips", "notify"];
-/// How many resources of the catalogue are offered as boxes; others are typed.
-const MOST_RESOURCES: i64 = 200;
+pub const FIELDS: [&str; 15] = [
+    "name",
+    "comment",
+    "access",
+    "role",
+    "scope*",
+    "res",
+    "resource*",
+    "more_resources",
+    "ips",
+    "notify",
+    "find_scope",
+    "found_scope",
+    "find_resource",
+    "found_resource",
+    "offer",
+];
+/// How many scopes, and how many resources, are offered as boxes besides those that are ticked; others are searched for.
+const MOST_OFFERED: usize = 50;
+/// How many kinds of resources are offered.
+const MOST_KINDS: usize = 20;
 
 /// One thing to choose.
 #[derive(Debug, Clone)]
@@ -47,8 +66,39 @@ pub struct Offer {
     pub reserved: Vec<Offered>,
     /// Whether the reserved scopes are unfolded.
     pub reserved_open: bool,
+    /// Whether there are more scopes than are listed, or a search left some out.
+    pub seek_scopes: bool,
     /// Resources and kinds that the owner holds.
     pub resources: Vec<Offered>,
+    /// Whether there are more resources than are listed, or a search left some out.
+    pub seek_resources: bool,
+}
+
+/// What a form searches for, and what is ticked in it, which stays.
+#[derive(Debug, Clone, Default)]
+pub struct Sought {
+    scope: String,
+    resource: String,
+    scopes: Vec<String>,
+    resources: Vec<ResourcePattern>,
+}
+
+impl Sought {
+    /// As a form says it.
+    pub fn of(form: &Form) -> Self {
+        let text = |name: &str| form.text(name).trim().chars().take(200).collect();
+        Self {
+            scope: text("find_scope"),
+            resource: text("find_resource"),
+            scopes: form.all("scope").map(str::to_owned).collect(),
+            resources: form.all("resource").filter_map(|text| text.parse().ok()).collect(),
+        }
+    }
+}
+
+/// Whether the form was sent to offer something else, rather than to be acted on.
+pub fn asks_offer(form: &Form) -> bool {
+    form.checked("offer") || form.searches("scope") || form.searches("resource")
 }
 
 impl Offer {
@@ -63,6 +113,9 @@ pub fn wants_reserved(form: &Form) -> bool {
     form.text("access") == "scopes" && form.all("scope").any(|scope| scope.starts_with(names::RESERVED_PREFIX))
 }
 
+/// Said of what a key was given and its owner has not.
+const LOST: &str = "The owner does not hold it, so it has no effect";
+
 fn choice(value: impl Into<String>, label: impl Into<String>, says: impl Into<String>) -> Offered {
     Offered { value: value.into(), label: label.into(), says: says.into() }
 }
@@ -71,17 +124,16 @@ fn choice(value: impl Into<String>, label: impl Into<String>, says: impl Into<St
 ///
 /// # Errors
 /// The database is away.
-pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>) -> Result<Offer, StoreError> {
+pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>, sought: &Sought) -> Result<Offer, StoreError> {
     let tenant = acting.tenant.id;
     let held = access::held_by(db, tenant, owner.id)?;
-    let lost = "The owner does not hold it, so it has no effect";
     let mut roles = Vec::new();
     for role in access::roles(db, tenant)? {
         let value = role.id.to_string();
         if held.roles.contains(&role.id) {
             roles.push(choice(value, role.name, role.description));
         } else if present.is_some_and(|key| key.access == KeyAccess::Role(role.id)) {
-            roles.push(choice(value, format!("{} (not held by the owner)", role.name), lost));
+            roles.push(choice(value, format!("{} (not held by the owner)", role.name), LOST));
         }
     }
     let described = access::scopes(db, tenant)?;
@@ -90,19 +142,45 @@ pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>)
         Some(KeyAccess::Scopes(scopes)) => scopes.clone(),
         _ => Scopes::new(),
     };
-    let mut scopes: Vec<Offered> = held.scopes.iter().map(|scope| choice(scope.as_str(), scope.as_str(), says(scope))).collect();
-    scopes.extend(had.iter().filter(|s| !s.is_reserved() && !held.scopes.contains(*s)).map(|s| choice(s.as_str(), s.as_str(), lost)));
+    let (scopes, seek_scopes) = scopes(&held.scopes, &had, sought, says);
     let owner_permissions = if owner.id == acting.id { acting.permissions } else { members::permissions(db, &acting.tenant, owner.id)?.0 };
     let reserved = if acting.permissions.has_all(owner_permissions) { reserved() } else { Vec::new() };
-    let mut resources = resources(db, acting, &held.resources)?;
+    let (mut resources, seek_resources) = resources(db, acting, &held.resources, sought)?;
     for pattern in present.and_then(|key| key.resources.chosen()).into_iter().flatten() {
         let value = pattern.to_string();
         if !resources.iter().any(|offered| offered.value == value) {
-            let covered = ResourceSet::Chosen(BTreeSet::from([pattern.clone()])).cut_to(&held.resources).chosen().is_some_and(|cut| !cut.is_empty());
-            resources.push(choice(value.clone(), value, if covered { "" } else { lost }));
+            resources.push(choice(value.clone(), value, if is_held(pattern, &held.resources) { "" } else { LOST }));
         }
     }
-    Ok(Offer { own: owner.id == acting.id, roles, scopes, reserved_open: false, reserved, resources })
+    Ok(Offer { own: owner.id == acting.id, roles, scopes, seek_scopes, reserved_open: false, reserved, resources, seek_resources })
+}
+
+/// The scopes that are ticked or chosen for the key already, then the first others that the owner holds and the search finds.
+fn scopes(held: &Scopes, had: &Scopes, sought: &Sought, says: impl Fn(&Scope) -> String) -> (Vec<Offered>, bool) {
+    let text = sought.scope.to_lowercase();
+    let (mut offered, mut others) = (Vec::new(), Vec::new());
+    for scope in held.union(had).filter(|scope| !scope.is_reserved()) {
+        let words = if held.contains(scope) { says(scope) } else { LOST.to_owned() };
+        let line = choice(scope.as_str(), scope.as_str(), words);
+        if had.contains(scope) || sought.scopes.iter().any(|ticked| ticked == scope.as_str()) {
+            offered.push(line);
+        } else if text.is_empty() || line.value.to_lowercase().contains(&text) || line.says.to_lowercase().contains(&text) {
+            others.push(line);
+        }
+    }
+    let seek = others.len() > MOST_OFFERED || !text.is_empty();
+    // All of a short list stand in one order.
+    others.truncate(MOST_OFFERED);
+    offered.extend(others);
+    if !seek {
+        offered.sort_by(|a, b| a.value.cmp(&b.value));
+    }
+    (offered, seek)
+}
+
+fn is_held(pattern: &ResourcePattern, held: &ResourceSet) -> bool {
+    let cut = ResourceSet::Chosen(BTreeSet::from([pattern.clone()])).cut_to(held);
+    cut.chosen().is_some_and(|cut| !cut.is_empty())
 }
 
 /// The reserved scopes, and what each opens.
@@ -120,27 +198,49 @@ pub fn reserved() -> Vec<Offered> {
     RESERVED_SCOPES.iter().zip(says).map(|(scope, says)| choice(*scope, *scope, says)).collect()
 }
 
-fn resources(db: &mut Db, acting: &Acting, held: &ResourceSet) -> Result<Vec<Offered>, StoreError> {
-    let catalogue = access::search_resources(db, acting.tenant.id, "", MOST_RESOURCES)?;
-    let mut offered = Vec::new();
-    let mut kinds: BTreeSet<String> = catalogue.iter().map(|(resource, _)| resource.kind.clone()).collect();
-    if let ResourceSet::Chosen(patterns) = held {
-        kinds = patterns.iter().filter_map(|pattern| if let ResourcePattern::Kind(kind) = pattern { Some(kind.clone()) } else { None }).collect();
-    }
-    offered.extend(kinds.iter().map(|kind| choice(format!("{kind}:*"), format!("{kind}:*"), "Every one of this kind")));
-    offered.extend(
-        catalogue
-            .iter()
-            .filter(|(resource, _)| held.covers(resource))
-            .map(|(resource, says)| choice(resource.to_string(), resource.to_string(), says.clone())),
-    );
-    for pattern in held.chosen().into_iter().flatten() {
-        let value = pattern.to_string();
-        if !offered.iter().any(|known: &Offered| known.value == value) {
-            offered.push(choice(value.clone(), value, ""));
+/// What is ticked, then kinds, then the first resources that the owner holds and the search finds.
+fn resources(db: &mut Db, acting: &Acting, held: &ResourceSet, sought: &Sought) -> Result<(Vec<Offered>, bool), StoreError> {
+    let tenant = acting.tenant.id;
+    let text = sought.resource.as_str();
+    let found = resources::within(db, tenant, held, text, MOST_OFFERED)?;
+    let ticked: Vec<Resource> =
+        sought.resources.iter().filter_map(|pattern| if let ResourcePattern::One(one) = pattern { Some(one.clone()) } else { None }).collect();
+    let mut known = resources::named(db, tenant, &ticked)?;
+    known.extend(found.rows.iter().cloned());
+    let says =
+        |resource: &Resource| known.iter().find(|entry| entry.resource == *resource).map(|entry| entry.description.clone()).unwrap_or_default();
+    let mut kinds = match held {
+        ResourceSet::All => resources::kinds(db, tenant)?,
+        ResourceSet::Chosen(patterns) => {
+            patterns.iter().filter_map(|pattern| if let ResourcePattern::Kind(kind) = pattern { Some(kind.clone()) } else { None }).collect()
         }
+    };
+    kinds.retain(|kind| format!("{kind}:*").contains(&text.to_lowercase()));
+    let seek = found.next || kinds.len() > MOST_KINDS || !text.is_empty();
+    kinds.truncate(MOST_KINDS);
+
+    let mut patterns: Vec<ResourcePattern> = if seek { sought.resources.clone() } else { Vec::new() };
+    patterns.extend(kinds.into_iter().map(ResourcePattern::Kind));
+    patterns.extend(found.rows.iter().map(|entry| ResourcePattern::One(entry.resource.clone())));
+    patterns.extend(sought.resources.iter().cloned());
+    if text.is_empty() {
+        // Held, though the catalogue lacks it by now.
+        patterns.extend(held.chosen().into_iter().flatten().take(MOST_OFFERED).cloned());
     }
-    Ok(offered)
+    let mut offered: Vec<Offered> = Vec::new();
+    for pattern in patterns {
+        let value = pattern.to_string();
+        if offered.iter().any(|known| known.value == value) {
+            continue;
+        }
+        let words = match &pattern {
+            _ if !is_held(&pattern, held) => LOST.to_owned(),
+            ResourcePattern::Kind(_) => "Every one of this kind".to_owned(),
+            ResourcePattern::One(one) => says(one),
+        };
+        offered.push(choice(value.clone(), value, words));
+    }
+    Ok((offered, seek))
 }
 
 /// Fills a form in with what a key has.

@@ -76,7 +76,7 @@ async fn key_offer(member: &Member, form: &Form) -> Result<Option<KeyOffer>, Web
         return Ok(None);
     }
     let owner: MemberId = form.text("owner").parse().unwrap_or(member.acting.id);
-    let asked = key_create::asked(member, owner).await?;
+    let asked = key_create::asked(member, owner, key_fields::Sought::default()).await?;
     let settings = &member.acting.tenant.settings;
     let preselected = lifetime::preselected(settings.default_lifetime, settings.maximum_days);
     Ok(Some(KeyOffer {

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::{NEW_RESOURCE, NEW_ROLE, NEW_SCOPE, RESOURCES, ROLES, make_developer, role};
+use keyward::store::access;
+
+use super::{NEW_RESOURCE, NEW_ROLE, NEW_SCOPE, RESOURCES, ROLES, make_developer, member, role, verify};
 use crate::support::{
     TestApp,
     browser::{Browser, Page},
@@ -87,6 +89,7 @@ both! {
             let page = ada.get(path);
             let took = begun.elapsed().as_millis();
             assert_eq!(page.status, 200, "{path}");
+            println!("{path}: {took} ms");
             // A debug build on a busy machine; what reads every row in vain takes longer by far.
             assert!(took < 1500, "{path} took {took} ms");
             page
@@ -113,5 +116,56 @@ both! {
             at = next;
         }
         assert_eq!(seen, (0..100).filter(|n| n % 20 == 3).map(|n| format!("kind-3:r{n:06}")).collect::<Vec<_>>());
+    }
+
+    fn the_form_of_a_key_searches_among_many_without_scripts(app) {
+        let tenant = app.fixture.tenants["acme"];
+        let dora = member(app, "dora");
+        app.write(|tx| {
+            let scopes: Vec<keyward::domain::names::Scope> = (0..1000).map(|n| format!("area{n:04}:read").parse().unwrap()).collect();
+            for scope in &scopes {
+                access::create_scope(tx, tenant, scope, "")?;
+            }
+            let wide = access::create_role(tx, tenant, "Wide", "", &scopes.into_iter().collect())?;
+            access::give_role(tx, tenant, dora, wide)?;
+            let many = (0..100_000).map(|n| (format!("kind-{}:r{n:06}", n % 20).parse().unwrap(), format!("Number {n}")));
+            keyward::store::resources::create_many(tx, tenant, many)
+        });
+        let browser = app.signed_in("dora");
+        let new = "/t/acme/keys/new";
+        let form = browser.open(new);
+        assert!(form.attributes("#found-scope input[type=checkbox]", "value").len() <= 50 && form.attributes("#found-resource input[type=checkbox]", "value").len() <= 80);
+        let asked = [("name", "Wide"), ("access", "scopes"), ("scope", "area0001:read"), ("find_scope", "0999"), ("res", "some"), ("find_resource", "R099999"), ("offer", "1")];
+        let begun = Instant::now();
+        let found = browser.send(&form, new, &asked);
+        assert!(begun.elapsed().as_millis() < 1500, "{:?}", begun.elapsed());
+        assert_eq!(found.status, 200);
+        assert_eq!(found.attributes("#found-scope input[type=checkbox]", "value"), ["area0001:read", "area0999:read"]);
+        assert_eq!(found.attributes("#found-resource input[type=checkbox]", "value"), ["kind-19:r099999"]);
+        assert!(found.form(new).contains(&("name".into(), "Wide".into())) && found.form(new).contains(&("scope".into(), "area0001:read".into())));
+        // Enter in the search sends no button: it searches too, and makes nothing.
+        let again = browser.send(&found, new, &[("res", "some"), ("resource", "kind-19:r099999"), ("find_resource", "data:")]);
+        assert_eq!(again.status, 200);
+        assert_eq!(again.attributes("#found-resource input[type=checkbox]", "value"), ["kind-19:r099999", "data:*", "data:tariffs"]);
+        assert_eq!(crate::key_pages::count(app, "dora"), 1);
+        let chosen = [("scope", "area0001:read"), ("scope", "area0999:read"), ("resource", "kind-19:r099999"), ("resource", "data:tariffs")];
+        let (token, id) = crate::key_pages::token_of(&browser.send(&again, new, &chosen));
+        let answer = verify(app, &app.gateway("acme"), &token);
+        assert_eq!(answer["scopes"], serde_json::json!(["area0001:read", "area0999:read"]));
+        assert_eq!(answer["resources"], serde_json::json!(["data:tariffs", "kind-19:r099999"]));
+        // Editing shows what it has, and the search keeps it.
+        let edit = format!("/t/acme/keys/{id}/edit");
+        let found = browser.submit(&edit, &[("find_resource", "kind-3:r00000"), ("comment", "kept")]);
+        assert_eq!(found.attributes("#found-resource input[checked]", "value"), ["data:tariffs", "kind-19:r099999"]);
+        assert!(found.says("kind-3:r000003") && found.form(&edit).contains(&("comment".into(), "kept".into())));
+        assert_eq!(browser.send(&found, &edit, &[]).status, 303);
+        // Whoever holds a kind and a single one is offered those.
+        let only = keyward::domain::access::ResourceSet::Chosen(["kind-3:*".parse().unwrap(), "site:hamburg".parse().unwrap()].into());
+        app.write(|tx| access::set_resources(tx, tenant, dora, &only));
+        let form = browser.open(new);
+        let offered = form.attributes("#found-resource input[type=checkbox]", "value");
+        assert!(offered.iter().all(|value| value.starts_with("kind-3:") || value == "site:hamburg"), "{offered:?}");
+        let found = browser.send(&form, new, &[("res", "some"), ("find_resource", "ham")]);
+        assert_eq!(found.attributes("#found-resource input[type=checkbox]", "value"), ["site:hamburg"]);
     }
 }

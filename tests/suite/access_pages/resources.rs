@@ -135,4 +135,15 @@ both! {
         ada.submit(NEW_RESOURCE, &[("kind", "site"), ("name", "rotterdam")]);
         assert_eq!(verify(app, &gateway, &key.token)["resources"], json!([]));
     }
+
+    fn a_key_is_made_for_a_resource_from_the_list(app) {
+        let gateway = app.gateway("acme");
+        make_developer(app, "ada");
+        let ada = app.signed_in("ada");
+        let links = ada.open(RESOURCES).attributes("tbody .menu a", "href");
+        let link = links.iter().find(|link| link.ends_with("/keys/new?resource=site%3Ahamburg")).unwrap_or_else(|| panic!("{links:?}"));
+        let form = ada.open(link);
+        let (token, _) = token_of(&ada.send(&form, "/t/acme/keys/new", &[]));
+        assert_eq!(verify(app, &gateway, &token)["resources"], json!(["site:hamburg"]));
+    }
 }

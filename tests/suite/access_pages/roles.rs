@@ -125,7 +125,7 @@ both! {
         let ada = app.signed_in("ada");
         let form = ada.open(NEW_ROLE);
         assert!(!form.body.contains("area0999:read"));
-        let found = ada.send(&form, NEW_ROLE, &[("name", "Wide"), ("scope", "area0001:read"), ("find", "0999"), ("offer", "1")]);
+        let found = ada.send(&form, NEW_ROLE, &[("name", "Wide"), ("scope", "area0001:read"), ("find_scope", "0999"), ("offer", "1")]);
         assert_eq!(found.status, 200);
         let fields = found.form(NEW_ROLE);
         assert!(fields.contains(&("name".into(), "Wide".into())) && fields.contains(&("scope".into(), "area0001:read".into())), "{fields:?}");
