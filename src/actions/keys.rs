@@ -543,7 +543,7 @@ pub fn revoke(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, 
     Ok(key)
 }
 
-fn stop_for_good(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &str) -> Result<(), KeyError> {
+pub(super) fn stop_for_good(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &str) -> Result<(), KeyError> {
     key.life.revoked_at = Some(tx.now());
     key.revoked_by = Some(actor(by));
     reason.clone_into(&mut key.revoke_reason);

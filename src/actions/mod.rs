@@ -7,6 +7,7 @@ pub mod access;
 pub mod credentials;
 pub mod extend;
 pub mod gateways;
+pub mod installation;
 pub mod keys;
 pub mod operator;
 pub mod set_up;

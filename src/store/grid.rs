@@ -241,6 +241,26 @@ impl Cursor {
         Some(Self { forward, before, seq, value })
     }
 
+    /// A place in the order of creation.
+    pub(super) fn at_seq(forward: bool, before: u64, seq: i64) -> Self {
+        Self { forward, before, seq, value: Value::Empty }
+    }
+
+    /// Whether a page begins here, rather than ends.
+    pub(super) fn is_forward(&self) -> bool {
+        self.forward
+    }
+
+    /// The number of the key at this place.
+    pub(super) fn seq(&self) -> i64 {
+        self.seq
+    }
+
+    /// How many keys come before the page.
+    pub(super) fn before(&self) -> u64 {
+        self.before
+    }
+
     /// Whether the value is one of this sort: a place comes from an address, so it may be from another order.
     fn fits(&self, sort: Sort) -> bool {
         match self.value {
@@ -261,8 +281,15 @@ pub struct Count {
 }
 
 impl Count {
-    fn capped(number: usize) -> Self {
+    pub(super) fn capped(number: usize) -> Self {
         Self { number: number.min(MOST), or_more: number > MOST }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub(super) fn plus(self, other: Self) -> Self {
+        let sum = self.number + other.number;
+        Self { number: sum.min(MOST), or_more: self.or_more || other.or_more || sum > MOST }
     }
 
     /// Whether there is none at all.
@@ -992,6 +1019,42 @@ fn by_seq(db: &mut Db, reach: &Reach, seqs: &[i64]) -> Result<Vec<Key>, StoreErr
         }
     }
     Ok(seqs.iter().filter_map(|seq| keys.remove(seq)).collect())
+}
+
+/// How many keys each status has.
+///
+/// # Errors
+/// The database is away.
+pub fn counts(db: &mut Db, view: &View<'_>) -> Result<Counts, StoreError> {
+    let query = Query::new(db, view)?;
+    Ok(find(db, &query, Order::default())?.1)
+}
+
+/// The numbers of the `most` keys after a place in the order of creation, nearest first: older ones going `forward`, newer ones
+/// going back. With the counts by status.
+///
+/// # Errors
+/// The database is away.
+pub(super) fn nearest(db: &mut Db, view: &View<'_>, after: Option<i64>, forward: bool, most: usize) -> Result<(Vec<i64>, Counts), StoreError> {
+    let query = Query::new(db, view)?;
+    let (found, counts) = find(db, &query, Order::default())?;
+    let seqs = match found {
+        Found::Complete(rows) => {
+            let is_after = |seq: &i64| after.is_none_or(|at| if forward { *seq < at } else { *seq > at });
+            let mut seqs: Vec<i64> = rows.iter().map(|row| row.seq).filter(is_after).collect();
+            if !forward {
+                seqs.reverse();
+            }
+            seqs.truncate(most);
+            seqs
+        }
+        Found::Wide => {
+            let order = Order { sort: Sort::Created, descending: forward };
+            let place = after.map(|seq| (&Value::Empty, seq));
+            query.stream(db, view.filter.tab, order, place, most)?.iter().map(|row| row.seq).collect()
+        }
+    };
+    Ok((seqs, counts))
 }
 
 /// A key that matches, for what is done with many: its number and its status.

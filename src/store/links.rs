@@ -3,7 +3,12 @@
 use diesel::prelude::*;
 
 use super::{Db, StoreError, Tx, micros, moment, schema::links as table};
-use crate::domain::{ids::AccountId, time::Time, token::Purpose};
+use crate::domain::{
+    ids::{AccountId, ConsoleRoleId, TenantId},
+    names::EmailAddress,
+    time::Time,
+    token::Purpose,
+};
 
 /// A link that can still be used.
 #[derive(Debug, Clone)]
@@ -41,6 +46,35 @@ pub fn replace(tx: &mut Tx<'_>, purpose: Purpose, hash: &[u8; 32], account: Opti
             table::purpose.eq(word(purpose)),
             table::account_id.eq(account.map(|id| id.0)),
             table::details.eq("{}"),
+            table::created_at.eq(now),
+            table::expires_at.eq(micros(until)),
+        ))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Adds an invitation of an address to be the Tenant admin of a tenant that has none. Earlier ones of this kind die.
+///
+/// # Errors
+/// The database is away.
+pub fn invite_first_admin(
+    tx: &mut Tx<'_>,
+    hash: &[u8; 32],
+    tenant: TenantId,
+    email: &EmailAddress,
+    role: ConsoleRoleId,
+    until: Time,
+) -> Result<(), StoreError> {
+    let now = micros(tx.now());
+    let open = table::table.filter(table::purpose.eq(word(Purpose::Invite)).and(table::tenant_id.eq(tenant.number())).and(table::used_at.is_null()));
+    diesel::update(open.filter(table::details.like("%\"first_admin\":true%"))).set(table::used_at.eq(now)).execute(tx.conn())?;
+    let details = serde_json::json!({ "email": email.as_str(), "roles": [role.0], "first_admin": true });
+    diesel::insert_into(table::table)
+        .values((
+            table::hash.eq(hash.to_vec()),
+            table::purpose.eq(word(Purpose::Invite)),
+            table::tenant_id.eq(tenant.number()),
+            table::details.eq(details.to_string()),
             table::created_at.eq(now),
             table::expires_at.eq(micros(until)),
         ))

@@ -8,7 +8,7 @@ use super::{
     tenants::{self, Tenant},
 };
 use crate::domain::{
-    ids::{AccountId, MemberId, TenantId},
+    ids::{AccountId, ConsoleRoleId, MemberId, TenantId},
     permission::{BuiltIn, Permission, Permissions},
     tenant::Settings,
     time::Time,
@@ -35,6 +35,11 @@ impl Reach {
 
     /// All keys of the tenant of a row: a mailed link, or a job that works through tenants.
     pub(super) fn of_row(tenant: TenantId) -> Self {
+        Self { tenant, owners: None }
+    }
+
+    /// A whole tenant, for the installation owner.
+    pub(super) fn whole(tenant: TenantId, _: &super::installation::InstallationReach) -> Self {
         Self { tenant, owners: None }
     }
 
@@ -155,7 +160,7 @@ pub fn permissions(db: &mut Db, tenant: &Tenant, member: MemberId) -> Result<(Pe
     Ok((all, held.into_iter().map(|(name, ..)| name).collect()))
 }
 
-fn of_role(built_in: Option<&str>, names: &str, settings: &Settings) -> Permissions {
+pub(super) fn of_role(built_in: Option<&str>, names: &str, settings: &Settings) -> Permissions {
     BuiltIn::ALL
         .iter()
         .find(|(_, stored, _)| Some(*stored) == built_in)
@@ -246,6 +251,16 @@ pub fn find(db: &mut Db, tenant: TenantId, id: MemberId) -> Result<Option<Owner>
     Ok(row.map(owner))
 }
 
+/// The member that an account is in the tenant, whatever their state.
+///
+/// # Errors
+/// The database is away.
+pub fn of_account(db: &mut Db, tenant: TenantId, account: AccountId) -> Result<Option<Owner>, StoreError> {
+    let row: Option<OwnerRow> =
+        table::table.filter(table::tenant_id.eq(tenant.number()).and(table::account_id.eq(account.0))).select(OWNER).first(db.conn()).optional()?;
+    Ok(row.map(owner))
+}
+
 /// Members of the tenant by their IDs, in no order.
 ///
 /// # Errors
@@ -291,15 +306,24 @@ pub fn create(tx: &mut Tx<'_>, tenant: TenantId, account: Option<AccountId>, nam
     Ok(MemberId(id.unwrap_or_default()))
 }
 
+/// A built-in console role of the tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn built_in_role(db: &mut Db, tenant: TenantId, role: BuiltIn) -> Result<ConsoleRoleId, StoreError> {
+    let stored = BuiltIn::ALL.iter().find(|(r, ..)| *r == role).map_or("", |(_, stored, _)| stored);
+    let of_tenant = roles::tenant_id.eq(tenant.number()).and(roles::built_in.eq(stored));
+    Ok(ConsoleRoleId(roles::table.filter(of_tenant).select(roles::id).first(db.conn())?))
+}
+
 /// Gives a member a built-in console role.
 ///
 /// # Errors
 /// The database is away, or the member holds it already.
 pub fn give_built_in(tx: &mut Tx<'_>, tenant: TenantId, member: MemberId, role: BuiltIn) -> Result<(), StoreError> {
-    let stored = BuiltIn::ALL.iter().find(|(r, ..)| *r == role).map_or("", |(_, stored, _)| stored);
-    let id: i64 = roles::table.filter(roles::tenant_id.eq(tenant.number()).and(roles::built_in.eq(stored))).select(roles::id).first(tx.conn())?;
+    let id = built_in_role(tx, tenant, role)?;
     diesel::insert_into(member_roles::table)
-        .values((member_roles::tenant_id.eq(tenant.number()), member_roles::member_id.eq(member.0), member_roles::role_id.eq(id)))
+        .values((member_roles::tenant_id.eq(tenant.number()), member_roles::member_id.eq(member.0), member_roles::role_id.eq(id.0)))
         .execute(tx.conn())?;
     tx.changed(Change::Tenant(tenant));
     Ok(())

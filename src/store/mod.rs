@@ -14,6 +14,7 @@ pub mod facts;
 pub mod form_ids;
 pub mod gateways;
 pub mod grid;
+pub mod installation;
 pub mod jobs;
 pub mod keys;
 pub mod links;

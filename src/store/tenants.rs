@@ -145,6 +145,26 @@ pub fn set_suspended(tx: &mut Tx<'_>, id: TenantId, suspended: bool) -> Result<(
     Ok(())
 }
 
+/// Gives a tenant another name; its address stays.
+///
+/// # Errors
+/// The database is away.
+pub fn rename(tx: &mut Tx<'_>, id: TenantId, name: &str) -> Result<(), StoreError> {
+    diesel::update(table::table.find(id.number())).set(table::name.eq(name)).execute(tx.conn())?;
+    tx.changed(Change::Tenant(id));
+    Ok(())
+}
+
+/// Sets how many active persons may hold `keys.manage_own`; `None` is no bound.
+///
+/// # Errors
+/// The database is away.
+pub fn set_seats(tx: &mut Tx<'_>, id: TenantId, seats: Option<i64>) -> Result<(), StoreError> {
+    diesel::update(table::table.find(id.number())).set(table::seats.eq(seats)).execute(tx.conn())?;
+    tx.changed(Change::Tenant(id));
+    Ok(())
+}
+
 /// The keys of a tenant that would stop, or work again, with its switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Working {

@@ -50,6 +50,7 @@ pub mod flash;
 pub mod form;
 pub mod gateways;
 pub mod guard;
+pub mod installation;
 pub mod key_actions;
 mod key_activity;
 pub mod key_after;
@@ -153,6 +154,17 @@ pub fn urls() -> Pages {
             .route("/t/{tenant}/settings/keys", get().to(settings::ask_switch))
             .route("/t/{tenant}/settings/keys", post().to(settings::switch))
             .route("/t/{tenant}/settings/{card}", post().to(settings::save))
+            .route("/installation/tenants", get().to(installation::list))
+            .route("/installation/tenants/new", get().to(installation::ask_new))
+            .route("/installation/tenants/new", post().to(installation::create))
+            .route("/installation/tenants/{slug}/edit", get().to(installation::ask_edit))
+            .route("/installation/tenants/{slug}/edit", post().to(installation::edit))
+            .route("/installation/tenants/{slug}/admin", get().to(installation::ask_admin))
+            .route("/installation/tenants/{slug}/admin", post().to(installation::name_admin))
+            .route("/installation/tenants/{slug}/suspend", get().to(installation::ask_suspend))
+            .route("/installation/tenants/{slug}/suspend", post().to(installation::suspend))
+            .route("/installation/tenants/{slug}/restore", get().to(installation::ask_restore))
+            .route("/installation/tenants/{slug}/restore", post().to(installation::restore))
             .route("/docs", get().to(docs::page))
             .route("/t/{tenant}/explain", get().to(explain::page))
             .route("/t/{tenant}/keys/disable", get().to(keys_many::confirm))
@@ -213,6 +225,12 @@ pub fn urls() -> Pages {
             .route("/profile/sessions/end", post().to(profile::end_others))
             .route("/profile/sessions/{session}/end", post().to(profile::end_session)),
     }
+}
+
+/// What the top bar offers the installation owner.
+fn owner_nav(path: &str) -> Vec<Link> {
+    let link = |label: &str, url: &str| Link { label: label.into(), current: path == url || path.starts_with(&format!("{url}/")), url: url.into() };
+    vec![link("Tenants", "/installation/tenants"), link("Keys of all tenants", "/installation/keys")]
 }
 
 /// What the top bar offers a member.

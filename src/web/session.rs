@@ -17,6 +17,7 @@ use crate::{
     store::{
         Db, StoreError, Tx,
         accounts::{self, Account},
+        installation::InstallationReach,
         members::{self, Acting, Membership, Reach},
         sessions::{self, Session, Stage},
     },
@@ -58,6 +59,42 @@ pub struct Member {
     /// What surrounds the page.
     pub frame: Frame,
     by: By,
+}
+
+/// The installation owner, signed in. For everybody else its pages do not exist.
+pub struct Owner {
+    /// What pages have at hand.
+    pub site: Data<Site>,
+    /// What surrounds the page.
+    pub frame: Frame,
+    reach: InstallationReach,
+    by: By,
+}
+
+impl Owner {
+    /// Reads from the database, across tenants.
+    pub async fn read<T, E>(&self, f: impl FnOnce(&mut Db, &InstallationReach) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let reach = self.reach.clone();
+        self.site.read(move |db| f(db, &reach)).await
+    }
+
+    /// Does something in one transaction, as the installation owner.
+    pub async fn write<T, E>(&self, f: impl FnOnce(&mut Tx<'_>, &By) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        write(&self.site, self.by.clone(), f).await
+    }
+
+    /// Who asks, from where and when.
+    pub fn by(&self) -> &By {
+        &self.by
+    }
 }
 
 impl std::ops::Deref for SignedIn {
@@ -178,8 +215,9 @@ fn look_up(db: &mut Db, id: &[u8; 32], slug: Option<&str>) -> Result<Option<Foun
     let last =
         tenants.iter().find(|tenant| Some(tenant.tenant.number()) == account.last_tenant).or(tenants.first()).map(|tenant| tenant.slug.clone());
     let acting = match slug.map(str::to_owned).or(last) {
-        Some(slug) => members::acting(db, &slug, account.id)?,
-        None => None,
+        // The installation owner is a member of no tenant, whatever a row says; a grid can be narrowed to a tenant all the same.
+        Some(slug) if !account.installation_owner => members::acting(db, &slug, account.id)?,
+        _ => None,
     };
     let shut = match &acting {
         Some(acting) => sessions::shut_since(db, acting.tenant.id, account.id)?.is_some_and(|at| session.created_at <= at),
@@ -249,7 +287,11 @@ fn frame(req: &HttpRequest, account: &Account, tenants: &[Membership], acting: O
         .map(|tenant| Link { label: tenant.name.clone(), url: format!("/t/{}", tenant.slug), current: current == Some(tenant.slug.as_str()) })
         .collect();
     frame.place = acting.map(|acting| acting.tenant.name.clone()).or_else(|| account.installation_owner.then(|| "Installation".to_owned()));
-    frame.nav = acting.map(|acting| super::nav(acting, path)).unwrap_or_default();
+    frame.nav = match acting {
+        Some(acting) => super::nav(acting, path),
+        None if account.installation_owner => super::owner_nav(path),
+        None => Vec::new(),
+    };
     if let Some(acting) = acting {
         frame.profile = format!("/profile?tenant={}", acting.tenant.slug);
         frame.has_keys = acting.may(Permission::KeysManageOwn);
@@ -329,6 +371,23 @@ impl FromRequest for Member {
             }
             let by = By { who: Who::Member(Box::new(acting.clone())), ..by };
             Ok(Self { site, account, acting, frame, by })
+        })
+    }
+}
+
+impl FromRequest for Owner {
+    type Error = WebError;
+    type Future = Answer<Self>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let req = req.clone();
+        Box::pin(async move {
+            let (arriving, _) = arrive(&req).await?;
+            complete(&arriving)?;
+            arriving.frame.remember(&req);
+            let reach = InstallationReach::of(&arriving.account).ok_or(WebError::NotFound)?;
+            let Arriving { site, frame, by, .. } = arriving;
+            Ok(Self { site, frame, reach, by })
         })
     }
 }

@@ -12,6 +12,7 @@ mod console;
 mod domain;
 mod extend;
 mod grid_pages;
+mod installation;
 mod key_pages;
 mod mail;
 mod settings;

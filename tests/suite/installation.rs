@@ -1,0 +1,126 @@
+//! The installation owner: looks after tenants, sees and stops their keys, and can do nothing else.
+
+use keyward::store::{events, installation, tenants};
+
+use crate::support::{TestApp, browser::Browser};
+
+const LIST: &str = "/installation/tenants";
+
+fn chain_is_whole(app: &TestApp, tenant: i64) {
+    app.read(|db| events::verify(db, &app.app.secrets, tenant)).unwrap();
+}
+
+fn creates(root: &Browser, slug: &str, name: &str, seats: &str) -> crate::support::browser::Page {
+    root.submit(&format!("{LIST}/new"), &[("name", name), ("slug", slug), ("admin", "first@new.example"), ("seats", seats)])
+}
+
+both! {
+    fn the_installation_owner_lands_on_the_tenants_with_their_numbers(app) {
+        let root = app.signed_in("root");
+        let page = root.open("/");
+        assert_eq!(page.path, LIST);
+        assert_eq!(page.texts(".nav a"), ["Tenants", "Keys of all tenants"]);
+        let acme = page.find("#tenant-acme").unwrap();
+        // Seven members with the service account, three keys, and three Developers.
+        assert!(acme.contains("/t/acme Active Ada Example 7 3 3 active 3"), "{acme}");
+        assert!(page.find("#tenant-globex").unwrap().contains("Gus Example 2 1 1 active 1"));
+        assert_eq!(root.open(&format!("{LIST}?q=GLOB")).texts("tbody tr").len(), 1);
+        assert!(root.open(&format!("{LIST}?q=nothing")).says("No tenant matches"));
+    }
+
+    fn nobody_else_finds_its_pages(app) {
+        for name in ["ada", "gus", "nora"] {
+            let person = app.signed_in(name);
+            for path in [LIST, "/installation/tenants/new", "/installation/tenants/acme/edit", "/installation/tenants/acme/suspend", "/installation/keys"] {
+                assert_eq!(person.get(path).status, 404, "{name} {path}");
+            }
+            person.open("/profile");
+            for path in ["/installation/tenants/acme/suspend", "/installation/tenants/acme/restore", "/installation/tenants/new"] {
+                assert_eq!(person.post(path, &[]).status, 404, "{name} {path}");
+            }
+        }
+        assert!(app.browser().get(LIST).location().unwrap().starts_with("/login"));
+    }
+
+    fn a_new_tenant_has_api_keys_off_and_an_invitation_for_its_first_admin(app) {
+        let root = app.signed_in("root");
+        let page = creates(&root, "northgate", "Northgate Foods", "20");
+        assert_eq!(page.status, 200, "{}", page.text());
+        let link = page.find("#c-link").unwrap();
+        assert!(link.starts_with(&format!("{}/invite/kwi_", app.url)), "{link}");
+        assert!(!root.open(LIST).body.contains("kwi_"), "the link is shown once");
+        let row = root.open(LIST).find("#tenant-northgate").unwrap();
+        assert!(row.contains("Keys are off None active 0 0 all refused 0 of 20"), "{row}");
+        let tenant = app.read(|db| tenants::by_slug(db, "northgate")).unwrap();
+        assert!(!tenant.settings.keys_enabled);
+        assert_eq!(tenant.seats, Some(20));
+        chain_is_whole(app, tenant.id.number());
+        chain_is_whole(app, events::INSTALLATION);
+    }
+
+    fn a_wrong_field_keeps_what_was_typed(app) {
+        let root = app.signed_in("root");
+        for (slug, admin, seats, wrong) in [
+            ("Not Good", "a@b.example", "", "slug"),
+            ("acme", "a@b.example", "", "slug"),
+            ("fine", "nobody", "", "admin"),
+            ("fine", "root@acme.example", "", "admin"),
+            ("fine", "a@b.example", "-1", "seats"),
+        ] {
+            let path = format!("{LIST}/new");
+            let page = root.submit(&path, &[("name", "Kept name"), ("slug", slug), ("admin", admin), ("seats", seats)]);
+            assert_eq!(page.status, 422, "{slug} {admin} {seats}");
+            assert!(page.find(&format!("#{wrong}-e")).is_some(), "{wrong}: {}", page.text());
+            assert!(page.form(&path).contains(&("name".into(), "Kept name".into())));
+            assert!(page.form(&path).contains(&("slug".into(), slug.into())));
+        }
+        assert_eq!(app.read(tenants::all).len(), 2);
+    }
+
+    fn a_tenant_gets_another_name_and_seats_and_both_are_events(app) {
+        let root = app.signed_in("root");
+        let path = format!("{LIST}/acme/edit");
+        assert_eq!(root.submit(&path, &[("name", "Acme Freight"), ("seats", "2")]).status, 303);
+        let page = root.open(LIST);
+        assert!(page.find("#tenant-acme").unwrap().contains("3 of 2"), "fewer seats take none away");
+        assert!(page.says("Acme Freight"));
+        let told = app.signed_in("ada").open("/t/acme/settings");
+        assert!(told.says("Acme Freight"));
+        chain_is_whole(app, app.fixture.tenants["acme"].number());
+        assert_eq!(root.get("/installation/tenants/nowhere/edit").status, 404);
+    }
+
+    fn a_suspended_tenant_refuses_its_keys_and_all_but_its_admins_until_it_is_back(app) {
+        let root = app.signed_in("root");
+        let (ada, dora) = (app.signed_in("ada"), app.signed_in("dora"));
+        ada.open("/t/acme/settings");
+        assert!(root.open(&format!("{LIST}/acme/suspend")).says("3 active keys"));
+        assert_eq!(root.submit(&format!("{LIST}/acme/suspend"), &[]).status, 303);
+        assert!(root.open(LIST).find("#tenant-acme").unwrap().contains("Suspended"));
+        assert_eq!(dora.get("/t/acme/keys/new").status, 403);
+        assert_eq!(ada.get("/t/acme/settings").status, 200, "admins may read");
+        let saved = ada.submit_to("/t/acme/settings", "/t/acme/settings/admins", &[("see_all", "on")]);
+        assert_eq!(saved.status, 403, "but change nothing");
+        assert_eq!(root.submit(&format!("{LIST}/acme/restore"), &[]).status, 303);
+        assert_eq!(dora.get("/t/acme/keys/new").status, 200);
+        chain_is_whole(app, app.fixture.tenants["acme"].number());
+    }
+
+    fn an_admin_is_named_only_where_no_active_one_is_left(app) {
+        let root = app.signed_in("root");
+        assert_eq!(root.get(&format!("{LIST}/acme/admin")).status, 400);
+        let (acme, ada) = (app.fixture.tenants["acme"], app.fixture.members["acme/ada"]);
+        app.write(|tx| keyward::store::members::set_suspended(tx, acme, ada, true));
+        assert!(root.open(LIST).find("#tenant-acme").unwrap().contains("None active"));
+        let path = format!("{LIST}/acme/admin");
+        assert_eq!(root.submit(&path, &[("admin", "ada@acme.example")]).status, 422, "she is suspended");
+        let invited = root.submit(&path, &[("admin", "new@acme.example")]);
+        assert!(invited.find("#c-link").unwrap().contains("/invite/kwi_"));
+        assert_eq!(root.submit(&path, &[("admin", "dora@acme.example")]).status, 303);
+        assert!(root.open(LIST).find("#tenant-acme").unwrap().contains("Dora Example"));
+        let tenant = app.read(|db| tenants::by_slug(db, "acme")).unwrap();
+        assert_eq!(app.read(|db| installation::holders(db, &tenant)).0, ["Dora Example"]);
+        assert_eq!(root.post(&path, &[("admin", "emil@acme.example")]).status, 400);
+        chain_is_whole(app, acme.number());
+    }
+}
