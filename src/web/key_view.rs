@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Write as _};
 use crate::{
     domain::{
         access::KeyAccess,
-        ids::AccessRoleId,
+        ids::{AccessRoleId, MemberId},
         key::{Key, Life, Status, Use},
         permission::Permission,
         time::{Time, ago, date, date_time, days, left},
@@ -255,9 +255,9 @@ pub fn may_enable(key: &Key, acting: &Acting) -> bool {
 }
 
 /// How a key's scopes were chosen, in words. *Same as mine* is what the owner reads.
-pub fn access(key: &Key, acting: &Acting, roles: &HashMap<AccessRoleId, String>) -> (String, String) {
+pub fn access(key: &Key, reader: Option<MemberId>, roles: &HashMap<AccessRoleId, String>) -> (String, String) {
     match &key.access {
-        KeyAccess::Owner if key.owner == acting.id => ("Same as mine".into(), String::new()),
+        KeyAccess::Owner if Some(key.owner) == reader => ("Same as mine".into(), String::new()),
         KeyAccess::Owner => ("Same as owner".into(), String::new()),
         KeyAccess::Role(role) => (roles.get(role).cloned().unwrap_or_else(|| "A deleted access role".into()), String::new()),
         KeyAccess::Scopes(scopes) => {
@@ -281,6 +281,8 @@ pub struct KeyView {
     pub name: String,
     /// Its page.
     pub url: String,
+    /// The tenant's name.
+    pub tenant: String,
     /// Badge and markers.
     pub status: StatusView,
     /// The owner's name.
@@ -328,15 +330,32 @@ pub struct KeyView {
 impl KeyView {
     /// A key as `acting` sees it.
     pub fn new(key: &Key, owner: Option<&Owner>, roles: &HashMap<AccessRoleId, String>, month: Option<&Month>, acting: &Acting, now: Time) -> Self {
-        let (access, access_title) = access(key, acting, roles);
+        let url = format!("/t/{}/keys/{}", acting.tenant.slug, key.id);
+        Self::of(key, owner, roles, month, &acting.tenant, Some(acting.id), (url, menu(key, acting, now)), now)
+    }
+
+    /// A key of a tenant as a member of it, or nobody in it, sees it; with its address and menu.
+    #[allow(clippy::too_many_arguments)]
+    pub fn of(
+        key: &Key,
+        owner: Option<&Owner>,
+        roles: &HashMap<AccessRoleId, String>,
+        month: Option<&Month>,
+        tenant: &Tenant,
+        reader: Option<MemberId>,
+        (url, menu): (String, Vec<Vec<MenuItem>>),
+        now: Time,
+    ) -> Self {
+        let (access, access_title) = access(key, reader, roles);
         let ranges: Vec<String> = key.ip_ranges.texts();
         let chosen: Option<Vec<String>> = key.resources.chosen().map(|patterns| patterns.iter().map(ToString::to_string).collect());
         let (last_used, last_ip) = last_used(key.last_used.as_ref(), now);
         Self {
             id: key.id.to_string(),
             name: key.name.to_string(),
-            url: format!("/t/{}/keys/{}", acting.tenant.slug, key.id),
-            status: status(&key.life, &acting.tenant, owner.is_some_and(Owner::is_active), now),
+            url,
+            tenant: tenant.name.clone(),
+            status: status(&key.life, tenant, owner.is_some_and(Owner::is_active), now),
             owner: owner.map_or_else(|| "Unknown".into(), |owner| owner.name.clone()),
             owner_line: owner.map_or_else(String::new, |owner| if owner.is_service() { "Service account".into() } else { owner.email.clone() }),
             access,
@@ -355,12 +374,12 @@ impl KeyView {
             changed: date(key.changed_at),
             created_exact: date_time(key.created_at),
             changed_exact: date_time(key.changed_at),
-            expiry: expiry(key, &acting.tenant, now),
+            expiry: expiry(key, tenant, now),
             last_used,
             last_ip,
             usage: usage(month),
             comment: key.comment.clone(),
-            menu: menu(key, acting, now),
+            menu,
             version: key.version,
         }
     }

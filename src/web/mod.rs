@@ -51,6 +51,7 @@ pub mod form;
 pub mod gateways;
 pub mod guard;
 pub mod installation;
+pub mod installation_keys;
 pub mod key_actions;
 mod key_activity;
 pub mod key_after;
@@ -165,6 +166,12 @@ pub fn urls() -> Pages {
             .route("/installation/tenants/{slug}/suspend", post().to(installation::suspend))
             .route("/installation/tenants/{slug}/restore", get().to(installation::ask_restore))
             .route("/installation/tenants/{slug}/restore", post().to(installation::restore))
+            .route("/installation/keys", get().to(installation_keys::list))
+            .route("/installation/keys/{key}", get().to(installation_keys::page))
+            .route("/installation/keys/{key}/revoke", get().to(installation_keys::ask_revoke))
+            .route("/installation/keys/{key}/revoke", post().to(installation_keys::revoke))
+            .route("/installation/keys/{key}/delete", get().to(installation_keys::ask_delete))
+            .route("/installation/keys/{key}/delete", post().to(installation_keys::delete))
             .route("/docs", get().to(docs::page))
             .route("/t/{tenant}/explain", get().to(explain::page))
             .route("/t/{tenant}/keys/disable", get().to(keys_many::confirm))

@@ -123,4 +123,104 @@ both! {
         assert_eq!(root.post(&path, &[("admin", "emil@acme.example")]).status, 400);
         chain_is_whole(app, acme.number());
     }
+
+    fn the_grid_has_the_keys_of_all_tenants_filtered_and_paged(app) {
+        let root = app.signed_in("root");
+        let names = |path: &str| root.open(path).texts("tbody .name");
+        let page = root.open("/installation/keys");
+        assert_eq!(names("/installation/keys"), ["key of gus", "key of ci", "key of emil", "key of dora"]);
+        assert!(page.find("tbody tr").unwrap().contains("Globex"));
+        assert_eq!(page.find("#tab-1").unwrap(), "All 4");
+        assert_eq!(names("/installation/keys?tenant=globex"), ["key of gus"]);
+        assert_eq!(names("/installation/keys?q=emil"), ["key of emil"]);
+        assert_eq!(names("/installation/keys?status=revoked"), Vec::<String>::new());
+        assert!(!page.body.contains("/roll") && !page.body.contains("/renew") && !page.body.contains("/edit"));
+        let (acme, globex) = (app.fixture.tenants["acme"], app.fixture.tenants["globex"]);
+        app.write(|tx| {
+            for (tenant, owner, count) in [(acme, "acme/emil", 70), (globex, "globex/gus", 60)] {
+                let owner = keyward::store::members::find(tx, tenant, app.fixture.members[owner])?.unwrap();
+                let reach = keyward::store::members::acting(tx, if tenant == acme { "acme" } else { "globex" }, owner.account.unwrap())?.unwrap().reach();
+                let first = app.fixture.key(if tenant == acme { "emil" } else { "gus" }).id;
+                let model = keyward::store::keys::find(tx, &reach, first)?.unwrap();
+                for n in 0..count {
+                    let id = keyward::domain::token::fresh_id(&mut keyward::chance::fill);
+                    let key = keyward::domain::key::Key { id, name: format!("bulk {n}").parse().unwrap(), ..model.clone() };
+                    keyward::store::keys::insert(tx, &key, &owner, keyward::domain::token::SecretHash([7; 32]), 1)?;
+                }
+            }
+            Ok(())
+        });
+        let mut seen: Vec<String> = Vec::new();
+        let mut path = "/installation/keys?q=bulk".to_owned();
+        let mut before = Vec::new();
+        loop {
+            let page = root.open(&path);
+            before.push(page.texts("tbody .id"));
+            seen.extend(page.texts("tbody .id"));
+            match page.attributes("a[rel=next]", "href").into_iter().next() {
+                Some(next) => path = next,
+                None => break,
+            }
+        }
+        assert_eq!((seen.len(), before.len()), (130, 3));
+        assert_eq!(seen.iter().collect::<std::collections::BTreeSet<_>>().len(), 130, "each key once");
+        let back = root.open(&path).attributes("a[rel=prev]", "href").remove(0);
+        assert_eq!(root.open(&back).texts("tbody .id"), before[1], "and the same on the way back");
+    }
+
+    fn a_key_of_any_tenant_is_seen_with_its_events_and_nothing_else_of_the_tenant(app) {
+        let root = app.signed_in("root");
+        let id = app.fixture.key("gus").id;
+        let page = root.open(&format!("/installation/keys/{id}"));
+        assert!(page.says("key of gus") && page.says("Globex") && page.says("created the key"), "{}", page.text());
+        for path in ["", "/keys", "/settings", "/keys/new", "/keys.csv", "/events", "/members", "/explain", "/gateways"] {
+            assert_eq!(root.get(&format!("/t/globex{path}")).status, 404, "{path}");
+        }
+        for verb in ["edit", "roll", "renew", "enable", "disable", "finish", "revoke", "delete"] {
+            assert_eq!(root.get(&format!("/t/globex/keys/{id}/{verb}")).status, 404, "{verb}");
+            assert_eq!(root.post(&format!("/t/globex/keys/{id}/{verb}"), &[]).status, 404, "{verb}");
+        }
+        for verb in ["edit", "roll", "renew", "enable", "disable", "extend"] {
+            assert_eq!(root.get(&format!("/installation/keys/{id}/{verb}")).status, 404, "{verb}");
+            assert_eq!(root.post(&format!("/installation/keys/{id}/{verb}"), &[]).status, 404, "{verb}");
+        }
+        assert_eq!(root.get("/installation/keys/0000000000000000").status, 404);
+    }
+
+    fn revoking_and_deleting_stop_a_key_and_are_events_of_the_tenant_by_the_installation_owner(app) {
+        let root = app.signed_in("root");
+        let (gus, emil) = (app.fixture.key("gus").id, app.fixture.key("emil").id);
+        let path = format!("/installation/keys/{gus}/revoke");
+        assert_eq!(root.submit(&path, &[("reason", "found in a repository")]).status, 303);
+        assert!(root.open(&format!("/installation/keys/{gus}")).says("Reason: found in a repository"));
+        assert_eq!(root.post(&path, &[]).status, 400, "once is for good");
+        let seen = app.signed_in("gus").open(&format!("/t/globex/keys/{gus}"));
+        assert!(seen.says("Revoked on") && seen.says("Root Example"), "{}", seen.text());
+
+        let path = format!("/installation/keys/{emil}/delete");
+        assert_eq!(root.submit(&path, &[("confirm", "no")]).status, 422);
+        assert_eq!(root.submit(&path, &[("confirm", "delete"), ("seen", "99")]).status, 409, "it was changed meanwhile");
+        assert_eq!(root.submit(&path, &[("confirm", "delete")]).status, 303);
+        assert_eq!(root.get(&format!("/installation/keys/{emil}")).status, 404);
+        let acme = app.fixture.tenants["acme"];
+        let told = app.read(|db| events::of_key(db, acme, emil, 10));
+        let told: Vec<_> = told.iter().map(|event| (event.actor.kind.as_str(), event.action.word())).collect();
+        assert_eq!(told, [("installation_owner", "key.delete"), ("installation_owner", "key.revoke"), ("member", "key.create")]);
+        chain_is_whole(app, acme.number());
+        chain_is_whole(app, app.fixture.tenants["globex"].number());
+    }
+
+    fn nobody_but_the_installation_owner_reaches_a_key_there(app) {
+        let id = app.fixture.key("gus").id;
+        for name in ["gus", "ada"] {
+            let person = app.signed_in(name);
+            person.open("/profile");
+            for end in ["", "/revoke", "/delete"] {
+                assert_eq!(person.get(&format!("/installation/keys/{id}{end}")).status, 404);
+            }
+            for end in ["/revoke", "/delete"] {
+                assert_eq!(person.post(&format!("/installation/keys/{id}{end}"), &[("confirm", "delete"), ("seen", "1")]).status, 404);
+            }
+        }
+    }
 }
