@@ -68,9 +68,9 @@ fn add_to(tx: &mut Tx<'_>, chain: i64, event: &Event) -> Result<(), StoreError> 
     Ok(())
 }
 
-type Row = (i64, i64, (String, String, String), String, (String, String, String), String, String, String, Vec<u8>);
+pub(super) type Row = (i64, i64, (String, String, String), String, (String, String, String), String, String, String, Vec<u8>);
 
-fn columns() -> (
+pub(super) fn columns() -> (
     table::number,
     table::at,
     (table::actor_kind, table::actor_id, table::actor_name),
@@ -94,7 +94,7 @@ fn columns() -> (
     )
 }
 
-fn event(row: Row) -> Result<(i64, Event, Vec<u8>), StoreError> {
+pub(super) fn event(row: Row) -> Result<(i64, Event, Vec<u8>), StoreError> {
     let (number, at, (kind, id, name), action, (target_kind, target_id, target_name), ip, user_agent, details, hash) = row;
     let action = Action::of_word(&action).ok_or_else(|| StoreError::Row(format!("the action {action}")))?;
     let details = serde_json::from_str(&details).map_err(|error| StoreError::Row(error.to_string()))?;
@@ -120,7 +120,7 @@ pub fn of_key(db: &mut Db, tenant: TenantId, key: KeyId, most: i64) -> Result<Ve
 pub fn of_target(db: &mut Db, tenant: TenantId, (kind, id): (&str, &str), most: i64) -> Result<Vec<Event>, StoreError> {
     let rows: Vec<Row> = table::table
         .filter(table::tenant_id.eq(tenant.number()).and(table::target_kind.eq(kind)).and(table::target_id.eq(id)))
-        .order(table::number.desc())
+        .order((table::at.desc(), table::number.desc()))
         .limit(most)
         .select(columns())
         .load(db.conn())?;

@@ -1021,15 +1021,6 @@ fn by_seq(db: &mut Db, reach: &Reach, seqs: &[i64]) -> Result<Vec<Key>, StoreErr
     Ok(seqs.iter().filter_map(|seq| keys.remove(seq)).collect())
 }
 
-/// How many keys each status has.
-///
-/// # Errors
-/// The database is away.
-pub fn counts(db: &mut Db, view: &View<'_>) -> Result<Counts, StoreError> {
-    let query = Query::new(db, view)?;
-    Ok(find(db, &query, Order::default())?.1)
-}
-
 /// The numbers of the `most` keys after a place in the order of creation, nearest first: older ones going `forward`, newer ones
 /// going back. With the counts by status.
 ///

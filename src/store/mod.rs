@@ -8,6 +8,7 @@ pub mod accounts;
 mod bulk;
 pub mod catalogue;
 mod conn;
+pub mod event_search;
 pub mod events;
 pub mod extensions;
 pub mod facts;

@@ -60,7 +60,7 @@ const HEADINGS: [&str; 22] = [
 ];
 
 /// A cell that no spreadsheet takes for a formula: what could start one gets a quote in front.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     const STARTS: [char; 12] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}', '\0'];
     let starts = |text: &str| text.starts_with(STARTS);
     let quote = if starts(text) || starts(text.trim_start()) { "'" } else { "" };
@@ -114,7 +114,7 @@ pub async fn export(member: Member, req: HttpRequest) -> WebResult {
 }
 
 /// A body that is written while it is read.
-struct Stream(mpsc::Receiver<Result<Bytes, std::io::Error>>);
+pub(super) struct Stream(pub(super) mpsc::Receiver<Result<Bytes, std::io::Error>>);
 
 impl MessageBody for Stream {
     type Error = std::io::Error;

@@ -43,6 +43,8 @@ pub mod assets;
 mod chart;
 pub mod docs;
 pub mod error;
+pub mod events;
+pub mod events_export;
 mod expiry_form;
 pub mod explain;
 pub mod extend;
@@ -172,6 +174,10 @@ pub fn urls() -> Pages {
             .route("/installation/keys/{key}/revoke", post().to(installation_keys::revoke))
             .route("/installation/keys/{key}/delete", get().to(installation_keys::ask_delete))
             .route("/installation/keys/{key}/delete", post().to(installation_keys::delete))
+            .route("/t/{tenant}/events", get().to(events::list))
+            .route("/t/{tenant}/events.csv", get().to(events_export::csv))
+            .route("/t/{tenant}/events.jsonl", get().to(events_export::json_lines))
+            .route("/t/{tenant}/events/{number}", get().to(events::one))
             .route("/docs", get().to(docs::page))
             .route("/t/{tenant}/explain", get().to(explain::page))
             .route("/t/{tenant}/keys/disable", get().to(keys_many::confirm))
@@ -259,6 +265,11 @@ fn nav(acting: &Acting, path: &str) -> Vec<Link> {
     }
     if acting.may(Permission::SettingsManage) {
         links.push(link("Gateways", "/gateways"));
+    }
+    if acting.may(Permission::EventsRead) {
+        links.push(link("Events", "/events"));
+    }
+    if acting.may(Permission::SettingsManage) {
         links.push(link("Settings", "/settings"));
     }
     links

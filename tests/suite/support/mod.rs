@@ -231,6 +231,18 @@ impl TestApp {
         self.app.store.write(self.now(), f).unwrap()
     }
 
+    /// Runs a statement on the database as it is, past the product.
+    pub fn sql(&self, statement: &str) {
+        use diesel::{Connection as _, connection::SimpleConnection as _};
+        match &self.database {
+            Some(name) => diesel::PgConnection::establish(&postgres::url(name)).unwrap().batch_execute(statement).unwrap(),
+            None => {
+                let file = self.dir.join("keyward.db");
+                diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(statement).unwrap();
+            }
+        }
+    }
+
     /// A person of the fixture.
     pub fn person(&self, name: &str) -> &'static Person {
         self.fixture.people.iter().find(|person| person.name == name).unwrap_or_else(|| panic!("{name} is not in the fixture"))

@@ -2,7 +2,7 @@
 
 use keyward::store::{events, installation, tenants};
 
-use crate::support::{TestApp, browser::Browser};
+use crate::support::{Backend, TestApp, browser::Browser, spawn_with};
 
 const LIST: &str = "/installation/tenants";
 
@@ -98,11 +98,13 @@ both! {
         assert_eq!(root.submit(&format!("{LIST}/acme/suspend"), &[]).status, 303);
         assert!(root.open(LIST).find("#tenant-acme").unwrap().contains("Suspended"));
         assert_eq!(dora.get("/t/acme/keys/new").status, 403);
+        assert_eq!(app.verify(&app.fixture.key("emil").token), "tenant_disabled");
         assert_eq!(ada.get("/t/acme/settings").status, 200, "admins may read");
         let saved = ada.submit_to("/t/acme/settings", "/t/acme/settings/admins", &[("see_all", "on")]);
         assert_eq!(saved.status, 403, "but change nothing");
         assert_eq!(root.submit(&format!("{LIST}/acme/restore"), &[]).status, 303);
         assert_eq!(dora.get("/t/acme/keys/new").status, 200);
+        assert_eq!(app.verify(&app.fixture.key("emil").token), "valid");
         chain_is_whole(app, app.fixture.tenants["acme"].number());
     }
 
@@ -223,4 +225,18 @@ both! {
             }
         }
     }
+}
+
+#[test]
+fn a_tenants_own_name_leads_to_its_pages() {
+    let app = spawn_with(Backend::Sqlite, &[("tenant_domain", "keys.example")]);
+    let led_to = |host: &str| app.call("GET", "/login", &[("host", host)], None).location().unwrap();
+    assert_eq!(led_to("acme.keys.example"), format!("{}/t/acme", app.url));
+    assert_eq!(led_to("ACME.keys.example:443"), format!("{}/t/acme", app.url));
+    for other in ["keys.example", "evil.example", "a.b.keys.example", "acmekeys.example", "acme.keys.example.evil.example"] {
+        assert_eq!(led_to(other), format!("{}/login", app.url), "{other}");
+    }
+    // Gateways may ask under any name.
+    assert_eq!(app.call("GET", "/healthz", &[("host", "acme.keys.example")], None).status, 200);
+    assert!(app.browser().open("/t/acme").path.starts_with("/login"), "and there one signs in");
 }
