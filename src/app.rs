@@ -8,6 +8,8 @@ use crate::{
     api::{self, verify::Gate},
     clock::Clock,
     config::Config,
+    jobs::deliver::{self, Post},
+    mail::{Mailer, SetUpError},
     secrets::{Secrets, SecretsError},
     store::{Store, StoreError},
     verify::{Limits, Verifier},
@@ -29,6 +31,8 @@ pub struct App {
     pub site: Data<Site>,
     /// What the verify calls have at hand.
     pub gate: Data<Gate>,
+    /// What sends mails.
+    pub post: Arc<Post>,
 }
 
 /// Why the process cannot start.
@@ -41,6 +45,8 @@ pub enum StartError {
     Secrets(#[from] SecretsError),
     #[error("cannot make the folder {path}: {source}")]
     Folder { path: String, source: io::Error },
+    #[error(transparent)]
+    Mail(#[from] SetUpError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: io::Error },
 }
@@ -61,11 +67,18 @@ impl App {
         let is_new = bare.read(crate::store::is_untouched)?;
         let secrets = Arc::new(Secrets::open(&config.secret_file, is_new)?);
         let store = Store::open(&config.database_url, Arc::clone(&secrets))?;
-        Ok(Self::with(config, store, secrets, clock))
+        Self::with(config, store, secrets, clock)
     }
 
     /// Puts opened parts together.
-    pub fn with(config: Config, store: Store, secrets: Arc<Secrets>, clock: Clock) -> Self {
+    ///
+    /// # Errors
+    /// The mail server's address cannot be used.
+    pub fn with(config: Config, store: Store, secrets: Arc<Secrets>, clock: Clock) -> Result<Self, StartError> {
+        let host = deliver::host_of(&config.public_url);
+        let mailer = Mailer::new(config.smtp_url.as_deref(), &config.data_dir.join("mail"), host)?;
+        let (url, from) = (config.public_url.clone(), config.mail_from.clone());
+        let post = Arc::new(Post::new(store.clone(), clock.clone(), Arc::clone(&secrets), mailer, url, from));
         let settings = web::site::Settings {
             public_url: config.public_url.clone(),
             tenant_domain: config.tenant_domain.clone(),
@@ -78,7 +91,7 @@ impl App {
         let verifier = Verifier::new(store.clone(), Arc::clone(&secrets), clock.clone(), limits);
         verifier.obey_commits();
         let gate = Data::new(Gate { verifier, trusted_proxies: config.trusted_proxies.clone().into() });
-        Self { config, store, secrets, clock, site, gate }
+        Ok(Self { config, store, secrets, clock, site, gate, post })
     }
 
     /// Serves on a listening socket until the server is stopped; SIGTERM and SIGINT let running requests end.

@@ -39,6 +39,10 @@ pub struct Config {
     pub tenant_domain: Option<String>,
     /// How the log is written.
     pub log: LogFormat,
+    /// The mail server; without one, mails become files in the data folder.
+    pub smtp_url: Option<String>,
+    /// Whom mails come from: `Keyward <no-reply@keys.example.com>`.
+    pub mail_from: String,
     shown: Vec<Shown>,
 }
 
@@ -68,7 +72,7 @@ struct Shown {
 }
 
 /// Every setting, with what it is for.
-pub const NAMES: [(&str, &str); 11] = [
+pub const NAMES: [(&str, &str); 13] = [
     ("listen", "the address and port to listen on"),
     ("public_url", "how browsers and gateways reach Keyward; https unless the host is this machine"),
     ("database_url", "sqlite://path or postgres://user:password@host/name"),
@@ -80,6 +84,8 @@ pub const NAMES: [(&str, &str); 11] = [
     ("session_max", "how long a session lasts in all, at most 12h"),
     ("tenant_domain", "acme.<tenant_domain> leads to the pages of the tenant acme"),
     ("log", "text or json"),
+    ("smtp_url", "the mail server: smtps://user:password@host, or smtp://… for STARTTLS; without one, mails become files in data_dir"),
+    ("mail_from", "whom mails come from, such as Keyward <no-reply@keys.example.com>"),
 ];
 
 /// Why a configuration is refused; each names the setting, where it stands, and what to do.
@@ -182,6 +188,8 @@ impl Sources {
                 _ => Err("must be text or json".into()),
             },
         )?;
+        let smtp_url = values.take_masked("smtp_url", String::new, parse_smtp_url, mask_password)?;
+        let mail_from = values.take("mail_from", || default_sender(&public_url), parse_sender)?;
         let chrono = |span: Duration| chrono::Duration::seconds(i64::try_from(span.as_secs()).unwrap_or_default());
         Ok(Config {
             listen,
@@ -195,6 +203,8 @@ impl Sources {
             session_max: chrono(session_max),
             tenant_domain,
             log,
+            smtp_url,
+            mail_from,
             shown: values.shown,
         })
     }
@@ -375,6 +385,35 @@ fn parse_database_url(text: &str) -> Result<String, String> {
         Some(("postgres" | "postgresql", rest)) if !rest.is_empty() => Ok(text.into()),
         _ => Err("must begin with sqlite:// and a path, or be a postgres:// address".into()),
     }
+}
+
+fn parse_smtp_url(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let example = "must be like smtps://user:password@smtp.example.com, or smtp://… for STARTTLS; write special characters of the password as %XX";
+    let uri: Uri = text.parse().map_err(|_| example)?;
+    let (Some(scheme @ ("smtp" | "smtps")), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(example.into()) };
+    let has_log_in = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    match (scheme, uri.query()) {
+        (_, None) => Ok(Some(text.into())),
+        ("smtp", Some("tls=none")) if has_log_in && !is_this_machine(host) => {
+            Err("has a password that would travel in the clear: take tls=none away, or use smtps://".into())
+        }
+        ("smtp", Some("tls=none")) => Ok(Some(text.into())),
+        _ => Err("may have no query but tls=none, with smtp://".into()),
+    }
+}
+
+fn default_sender(public_url: &str) -> String {
+    let host = public_url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+    let is_name = host.contains('.') && host.parse::<IpAddr>().is_err();
+    format!("Keyward <no-reply@{}>", if is_name { &host } else { "localhost" })
+}
+
+fn parse_sender(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<lettre::message::Mailbox>();
+    parsed.map(|_| text.to_owned()).map_err(|_| "must be an address, or a name with one in <>, such as Keyward <no-reply@keys.example.com>".into())
 }
 
 /// Hides the password of a `postgres://` address, wherever it stands.

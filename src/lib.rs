@@ -9,7 +9,8 @@
 //! | [`verify`] | the hot path: may this request pass? | domain, store |
 //! | [`web`] | pages for people | domain, clock, store (reads), actions |
 //! | [`api`] | JSON for programs and gateways | domain, clock, store (reads), actions, verify |
-//! | [`jobs`] | what happens by itself | domain, clock, store, actions, verify |
+//! | [`jobs`] | what happens by itself | domain, clock, store, actions, verify, mail |
+//! | [`mail`] | what mails say, and how they leave | domain |
 //! | [`app`] | puts the parts together | all above |
 //! | [`cli`] | the command line | app |
 
@@ -21,6 +22,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod jobs;
+pub mod mail;
 pub mod secrets;
 pub mod store;
 pub mod verify;

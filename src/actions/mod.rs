@@ -9,6 +9,7 @@ pub mod extend;
 pub mod gateways;
 pub mod installation;
 pub mod keys;
+pub mod mail;
 pub mod operator;
 pub mod set_up;
 pub mod sign_in;

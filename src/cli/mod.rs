@@ -98,6 +98,12 @@ struct Settings {
     /// text or json
     #[arg(long, value_name = "FORMAT")]
     log: Option<String>,
+    /// The mail server, <smtps://host> or <smtp://host>; better in the environment where it holds a password
+    #[arg(long, value_name = "URL")]
+    smtp_url: Option<String>,
+    /// Whom mails come from
+    #[arg(long, value_name = "ADDRESS")]
+    mail_from: Option<String>,
 }
 
 impl Settings {
@@ -114,6 +120,8 @@ impl Settings {
             &self.session_max,
             &self.tenant_domain,
             &self.log,
+            &self.smtp_url,
+            &self.mail_from,
         ];
         let flags: Vec<_> = NAMES.iter().zip(values).filter_map(|((name, _), value)| value.clone().map(|value| (*name, value))).collect();
         Ok(Config::load(self.config.as_deref(), &flags)?)

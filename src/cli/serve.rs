@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     net::TcpListener,
     path::Path,
+    sync::Arc,
 };
 
 use super::{Failure, Settings, log};
@@ -76,7 +77,9 @@ pub fn lock(config: &Config) -> Result<Option<File>, Failure> {
 /// Serves until the process is told to stop, then writes down what is still in memory.
 pub fn until_stopped(app: &App, listener: TcpListener) -> Result<(), Failure> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let sending = Arc::clone(&app.post).start(matches!(app.store.address(), Address::Sqlite(_)));
     let served: io::Result<()> = actix_web::rt::System::new().block_on(async { app.serve(listener, workers)?.await });
+    drop(sending);
     app.stop();
     served?;
     tracing::info!("stopped; every running request was answered");

@@ -110,6 +110,40 @@ pub struct KeyName {
     pub name: String,
 }
 
+/// What a digest says of one key, as it was when the mail was sent.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Line {
+    /// The key.
+    pub key: KeyName,
+    /// The stored word of the stage.
+    pub stage: String,
+    /// When it expires.
+    pub expires_at: Time,
+    /// When it stops, after its grace.
+    pub works_until: Time,
+    /// When it expires after its link was used; `None` where a link would do nothing.
+    pub extended_to: Option<Time>,
+    /// When it was last used.
+    pub last_used_at: Option<Time>,
+    /// From where.
+    pub last_used_from: Option<String>,
+    /// Whether the recipient is an extra one, who learns less and may ask for no more.
+    pub for_extra: bool,
+}
+
+/// What a mail says besides its facts, gathered when it is sent.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// Address and name of the tenant.
+    pub tenant: Option<(String, String)>,
+    /// The days before an expiry at which the tenant sends notices.
+    pub notice_days: Vec<u32>,
+    /// The lines of a digest, each with the token of its link.
+    pub lines: Vec<(Line, Option<String>)>,
+    /// The token of the link of an invitation, a reset or a new address.
+    pub token: Option<String>,
+}
+
 /// What of signing in was changed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each part may use besides itself.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("chance", &[]),
@@ -16,11 +16,12 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("store", &["domain", "secrets"]),
     ("actions", &["domain", "chance", "secrets", "store"]),
     ("verify", &["domain", "clock", "secrets", "store"]),
-    ("web", &["domain", "clock", "chance", "config", "secrets", "store", "actions", "verify", "app"]),
+    ("mail", &["domain"]),
+    ("web", &["mail", "domain", "clock", "chance", "config", "secrets", "store", "actions", "verify", "app"]),
     ("api", &["domain", "clock", "chance", "config", "secrets", "store", "actions", "verify", "web", "app"]),
-    ("jobs", &["domain", "clock", "store", "actions", "verify"]),
-    ("app", &["domain", "clock", "chance", "config", "secrets", "store", "actions", "verify", "web", "api", "jobs"]),
-    ("cli", &["app", "domain", "clock", "chance", "config", "secrets", "store", "actions", "verify"]),
+    ("jobs", &["domain", "clock", "chance", "secrets", "store", "actions", "verify", "mail"]),
+    ("app", &["domain", "clock", "chance", "config", "secrets", "store", "actions", "verify", "web", "api", "jobs", "mail"]),
+    ("cli", &["app", "mail", "jobs", "domain", "clock", "chance", "config", "secrets", "store", "actions", "verify"]),
     ("main", &["cli"]),
 ];
 

@@ -1,3 +1,4 @@
 //! Mails: written once, sent once, readable, and seen by the admins.
 
 mod outbox;
+mod sending;

@@ -15,6 +15,7 @@ pub mod browser;
 pub mod chromium;
 pub mod fixture;
 pub mod postgres;
+pub mod smtp;
 
 use std::{
     fs,
