@@ -113,7 +113,7 @@ fn actor(by: &By) -> Actor {
 }
 
 /// Writes an event about a key into the chain of its tenant.
-fn note(tx: &mut Tx<'_>, by: &By, action: Action, key: &Key, details: serde_json::Value) -> Result<(), StoreError> {
+pub(super) fn note(tx: &mut Tx<'_>, by: &By, action: Action, key: &Key, details: serde_json::Value) -> Result<(), StoreError> {
     events::add(tx, key.tenant, &by.event(action, ("key", key.id.as_str(), key.name.as_str()), details))
 }
 
@@ -197,7 +197,7 @@ fn hashed(tx: &Tx<'_>, key: &Key, token: &Token) -> Result<(token::SecretHash, i
     Ok((hash, pepper))
 }
 
-fn reserved(access: &KeyAccess) -> impl Iterator<Item = &Scope> {
+pub(super) fn reserved(access: &KeyAccess) -> impl Iterator<Item = &Scope> {
     match access {
         KeyAccess::Scopes(scopes) => Some(scopes),
         _ => None,
@@ -288,7 +288,7 @@ fn find_to_manage(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<(Key
     Ok((key, owner))
 }
 
-fn save(tx: &mut Tx<'_>, key: &mut Key, owner: &Owner) -> Result<(), KeyError> {
+pub(super) fn save(tx: &mut Tx<'_>, key: &mut Key, owner: &Owner) -> Result<(), KeyError> {
     key.changed_at = tx.now();
     if keys::save(tx, key, key.version, owner)? { Ok(()) } else { Err(KeyError::Changed) }
 }

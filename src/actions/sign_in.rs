@@ -122,7 +122,9 @@ pub fn with_password(
         None => None,
     };
     let usable = match &account {
-        Some(account) => account.installation_owner || !members::memberships(tx, account.id)?.is_empty(),
+        Some(account) if account.installation_owner || !members::memberships(tx, account.id)?.is_empty() => true,
+        // Somebody who has left every tenant signs in to accept an invitation.
+        Some(account) => matched && super::invitations::waits_for(tx, &account.email_canonical)?,
         None => false,
     };
     let Some(account) = account.filter(|_| matched && usable) else {

@@ -113,6 +113,34 @@ pub fn get(db: &mut Db, id: AccountId) -> Result<Account, StoreError> {
     Ok(account(table::table.find(id.0).select(COLUMNS).first::<Row>(db.conn())?))
 }
 
+/// Makes writers that ask about an account's tenants take turns until the commit.
+///
+/// # Errors
+/// The database is away.
+pub fn hold(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
+    diesel::update(table::table.find(id.0)).set(table::created_at.eq(table::created_at)).execute(tx.conn())?;
+    Ok(())
+}
+
+/// Whether a link that was mailed to the account's address has been opened.
+///
+/// # Errors
+/// The database is away.
+pub fn has_opened_mail(db: &mut Db, id: AccountId) -> Result<bool, StoreError> {
+    let at: Option<i64> = table::table.find(id.0).select(table::mail_opened_at).first(db.conn())?;
+    Ok(at.is_some())
+}
+
+/// Notes that a link that was mailed to the account's address has been opened.
+///
+/// # Errors
+/// The database is away.
+pub fn mail_opened(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
+    let now = micros(tx.now());
+    diesel::update(table::table.find(id.0)).set(table::mail_opened_at.eq(now)).execute(tx.conn())?;
+    Ok(())
+}
+
 /// Whether there is an installation owner.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     event::{Action, CHAIN_START, Event, EventActor, chain_hash},
-    ids::{KeyId, TenantId},
+    ids::{KeyId, MemberId, TenantId},
 };
 
 /// The chain of the installation, beside those of the tenants.
@@ -120,6 +120,20 @@ pub fn of_key(db: &mut Db, tenant: TenantId, key: KeyId, most: i64) -> Result<Ve
 pub fn of_target(db: &mut Db, tenant: TenantId, (kind, id): (&str, &str), most: i64) -> Result<Vec<Event>, StoreError> {
     let rows: Vec<Row> = table::table
         .filter(table::tenant_id.eq(tenant.number()).and(table::target_kind.eq(kind)).and(table::target_id.eq(id)))
+        .order((table::at.desc(), table::number.desc()))
+        .limit(most)
+        .select(columns())
+        .load(db.conn())?;
+    rows.into_iter().map(|row| event(row).map(|(_, event, _)| event)).collect()
+}
+
+/// The newest events about one member, newest first.
+///
+/// # Errors
+/// The database is away.
+pub fn of_member(db: &mut Db, tenant: TenantId, member: MemberId, most: i64) -> Result<Vec<Event>, StoreError> {
+    let rows: Vec<Row> = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::target_kind.eq("member")).and(table::target_id.eq(member.to_string())))
         .order((table::at.desc(), table::number.desc()))
         .limit(most)
         .select(columns())

@@ -185,6 +185,22 @@ fn assign(row: &mut KeyRow, key: &Key, owner: &Owner) {
     row.search = search_text(key.id, key.name.as_str(), &key.comment, owner);
 }
 
+/// Brings what the rows of a member's keys say of their owner up to date.
+///
+/// # Errors
+/// The database is away.
+pub(super) fn follow_owner(tx: &mut Tx<'_>, tenant: TenantId, owner: &Owner) -> Result<(), StoreError> {
+    let mine = || table::table.filter(table::tenant_id.eq(tenant.number()).and(table::owner_id.eq(owner.id.0)));
+    let rows: Vec<(i64, String, String, String)> = mine().select((table::seq, table::id, table::name, table::comment)).load(tx.conn())?;
+    for (seq, id, name, comment) in rows {
+        let id = KeyId::parse(&id).ok_or_else(|| StoreError::Row(format!("key ID {id}")))?;
+        diesel::update(table::table.filter(table::seq.eq(seq)))
+            .set((table::owner_folded.eq(owner_folded(owner)), table::search.eq(search_text(id, &name, &comment, owner))))
+            .execute(tx.conn())?;
+    }
+    Ok(())
+}
+
 /// A row that nobody has stored yet.
 fn new_row(key: &Key, owner: &Owner, hash: SecretHash, pepper: i64) -> KeyRow {
     let mut row = KeyRow {
@@ -263,6 +279,19 @@ pub fn find_many(db: &mut Db, reach: &Reach, ids: &[KeyId]) -> Result<Vec<Key>, 
     let rows: Vec<KeyRow> =
         table::table.filter(table::tenant_id.eq(reach.tenant().number()).and(table::id.eq_any(ids))).order(table::seq.desc()).load(db.conn())?;
     rows.into_iter().filter(|row| reach.owners().is_none_or(|owners| owners.contains(&row.owner_id))).map(Key::try_from).collect()
+}
+
+/// The keys of a member that are not revoked, newest first; `most` at most.
+///
+/// # Errors
+/// The database is away.
+pub fn not_revoked_of(db: &mut Db, tenant: TenantId, owner: MemberId, most: i64) -> Result<Vec<Key>, StoreError> {
+    let rows: Vec<KeyRow> = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::owner_id.eq(owner.0)).and(table::revoked_at.is_null()))
+        .order(table::seq.desc())
+        .limit(most)
+        .load(db.conn())?;
+    rows.into_iter().map(Key::try_from).collect()
 }
 
 /// How many keys of a member count against the limit: those neither revoked nor deleted.

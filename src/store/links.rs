@@ -107,3 +107,74 @@ pub fn use_up(tx: &mut Tx<'_>, purpose: Purpose, hash: &[u8; 32]) -> Result<bool
         .filter(table::used_at.is_null().and(table::expires_at.gt(now)));
     Ok(diesel::update(open).set(table::used_at.eq(now)).execute(tx.conn())? == 1)
 }
+
+/// An invitation that waits to be accepted.
+#[derive(Debug, Clone)]
+pub struct Invitation {
+    /// The tenant that it is to.
+    pub tenant: TenantId,
+    /// Who is invited to what, as the action that made it wrote it down.
+    pub details: String,
+    /// Until when it works.
+    pub expires_at: Time,
+}
+
+/// Adds an invitation to a tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn invite(tx: &mut Tx<'_>, hash: &[u8; 32], tenant: TenantId, details: &str, until: Time) -> Result<(), StoreError> {
+    diesel::insert_into(table::table)
+        .values((
+            table::hash.eq(hash.to_vec()),
+            table::purpose.eq(word(Purpose::Invite)),
+            table::tenant_id.eq(tenant.number()),
+            table::details.eq(details),
+            table::created_at.eq(micros(tx.now())),
+            table::expires_at.eq(micros(until)),
+        ))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// An invitation that is neither used nor late.
+///
+/// # Errors
+/// The database is away.
+pub fn invitation(db: &mut Db, hash: &[u8; 32], now: Time) -> Result<Option<Invitation>, StoreError> {
+    let row: Option<(Option<i64>, String, i64)> = table::table
+        .filter(table::hash.eq(hash.to_vec()).and(table::purpose.eq(word(Purpose::Invite))))
+        .filter(table::used_at.is_null().and(table::expires_at.gt(micros(now))))
+        .select((table::tenant_id, table::details, table::expires_at))
+        .first(db.conn())
+        .optional()?;
+    Ok(row.and_then(|(tenant, details, until)| Some(Invitation { tenant: TenantId::from_row(tenant?), details, expires_at: moment(until) })))
+}
+
+/// The invitations to a tenant that wait, newest first, each with the hash that it is stored under; 200 at most.
+///
+/// # Errors
+/// The database is away.
+pub fn invitations(db: &mut Db, tenant: TenantId, now: Time) -> Result<Vec<(Vec<u8>, Invitation)>, StoreError> {
+    let rows: Vec<(Vec<u8>, String, i64)> = table::table
+        .filter(table::purpose.eq(word(Purpose::Invite)).and(table::tenant_id.eq(tenant.number())))
+        .filter(table::used_at.is_null().and(table::expires_at.gt(micros(now))))
+        .order(table::created_at.desc())
+        .limit(200)
+        .select((table::hash, table::details, table::expires_at))
+        .load(db.conn())?;
+    Ok(rows.into_iter().map(|(hash, details, until)| (hash, Invitation { tenant, details, expires_at: moment(until) })).collect())
+}
+
+/// What the invitations to all tenants that wait say, newest first; 10 000 at most.
+///
+/// # Errors
+/// The database is away.
+pub fn all_invitations(db: &mut Db, now: Time) -> Result<Vec<String>, StoreError> {
+    Ok(table::table
+        .filter(table::purpose.eq(word(Purpose::Invite)).and(table::used_at.is_null()).and(table::expires_at.gt(micros(now))))
+        .order(table::created_at.desc())
+        .limit(10_000)
+        .select(table::details)
+        .load(db.conn())?)
+}

@@ -43,6 +43,13 @@ impl Reach {
         Self { tenant, owners: None }
     }
 
+    /// Narrowed to the keys of one member; still none that were out of reach.
+    #[must_use]
+    pub fn only(&self, owner: MemberId) -> Self {
+        let within = self.owners.as_ref().is_none_or(|owners| owners.contains(&owner.0));
+        Self { tenant: self.tenant, owners: Some(within.then_some(owner.0).into_iter().collect()) }
+    }
+
     /// Narrowed to a member's own keys and those of the service accounts that they keep.
     #[must_use]
     pub fn own(acting: &Acting) -> Self {
@@ -224,12 +231,12 @@ impl Owner {
     }
 }
 
-type OwnerRow = (i64, String, String, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+pub(super) type OwnerRow = (i64, String, String, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
 
-const OWNER: (table::id, table::name, table::email, table::account_id, table::key_limit, table::suspended_at, table::removed_at) =
+pub(super) const OWNER: (table::id, table::name, table::email, table::account_id, table::key_limit, table::suspended_at, table::removed_at) =
     (table::id, table::name, table::email, table::account_id, table::key_limit, table::suspended_at, table::removed_at);
 
-fn owner((id, name, email, account, key_limit, suspended_at, removed_at): OwnerRow) -> Owner {
+pub(super) fn owner((id, name, email, account, key_limit, suspended_at, removed_at): OwnerRow) -> Owner {
     Owner {
         id: MemberId(id),
         name,
@@ -276,15 +283,24 @@ pub fn find_many(db: &mut Db, tenant: TenantId, ids: &[MemberId]) -> Result<Vec<
 /// # Errors
 /// The database is away.
 pub fn search(db: &mut Db, tenant: TenantId, text: &str, most: i64) -> Result<Vec<Owner>, StoreError> {
-    let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
     let rows: Vec<OwnerRow> = table::table
         .filter(table::tenant_id.eq(tenant.number()).and(table::removed_at.is_null()))
-        .filter(table::name.like(pattern.clone()).escape('\\').or(table::email.like(pattern).escape('\\')))
-        .order((table::name, table::id))
+        .filter(table::folded.like(containing(text)).escape('\\'))
+        .order((table::folded, table::id))
         .limit(most)
         .select(OWNER)
         .load(db.conn())?;
     Ok(rows.into_iter().map(owner).collect())
+}
+
+/// The pattern that finds `text` in the folded column.
+pub(super) fn containing(text: &str) -> String {
+    format!("%{}%", text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+/// What the list of members is sorted by and filtered in.
+pub(super) fn folded(name: &str, email: &str) -> String {
+    format!("{name}\n{email}").to_lowercase()
 }
 
 /// Adds a member: a person with an account, or a service account without one.
@@ -299,6 +315,7 @@ pub fn create(tx: &mut Tx<'_>, tenant: TenantId, account: Option<AccountId>, nam
             table::name.eq(name),
             table::email.eq(email),
             table::created_at.eq(micros(tx.now())),
+            table::folded.eq(folded(name, email)),
         ))
         .execute(tx.conn())?;
     let id: Option<i64> = table::table.filter(table::tenant_id.eq(tenant.number())).select(diesel::dsl::max(table::id)).first(tx.conn())?;
@@ -363,4 +380,121 @@ pub fn set_grid_columns(tx: &mut Tx<'_>, tenant: TenantId, member: MemberId, col
         .set(table::grid_columns.eq(columns))
         .execute(tx.conn())?;
     Ok(())
+}
+
+/// What is changed of a member's row. The owner's name and address stand in the rows of their keys as well, for sorting and
+/// filtering; those follow.
+///
+/// # Errors
+/// The database is away.
+pub fn rename(tx: &mut Tx<'_>, tenant: TenantId, member: MemberId, name: &str, email: &str) -> Result<(), StoreError> {
+    diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(member.0))))
+        .set((table::name.eq(name), table::email.eq(email), table::folded.eq(folded(name, email))))
+        .execute(tx.conn())?;
+    if let Some(owner) = find(tx, tenant, member)? {
+        super::keys::follow_owner(tx, tenant, &owner)?;
+    }
+    tx.changed(Change::Tenant(tenant));
+    Ok(())
+}
+
+/// Sets a service account's own limit of keys; `None` is the tenant's.
+///
+/// # Errors
+/// The database is away.
+pub fn set_key_limit(tx: &mut Tx<'_>, tenant: TenantId, member: MemberId, limit: Option<i64>) -> Result<(), StoreError> {
+    diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(member.0))))
+        .set(table::key_limit.eq(limit))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Shuts the tenant to the sessions that a member has now, until a new sign-in.
+///
+/// # Errors
+/// The database is away.
+pub fn shut(tx: &mut Tx<'_>, tenant: TenantId, member: MemberId) -> Result<(), StoreError> {
+    let now = micros(tx.now());
+    diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(member.0))))
+        .set(table::shut_at.eq(now))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Removes a member with their console roles, access and what they keep; the row stays for events and revoked keys.
+///
+/// # Errors
+/// The database is away.
+pub fn remove(tx: &mut Tx<'_>, tenant: TenantId, member: MemberId) -> Result<(), StoreError> {
+    use super::schema::{member_access_roles, member_resources};
+    let (t, m, now) = (tenant.number(), member.0, micros(tx.now()));
+    diesel::delete(member_roles::table.filter(member_roles::tenant_id.eq(t).and(member_roles::member_id.eq(m)))).execute(tx.conn())?;
+    diesel::delete(member_access_roles::table.filter(member_access_roles::tenant_id.eq(t).and(member_access_roles::member_id.eq(m))))
+        .execute(tx.conn())?;
+    diesel::delete(member_resources::table.filter(member_resources::tenant_id.eq(t).and(member_resources::member_id.eq(m)))).execute(tx.conn())?;
+    diesel::delete(keepers::table.filter(keepers::tenant_id.eq(t).and(keepers::keeper_id.eq(m).or(keepers::service_id.eq(m))))).execute(tx.conn())?;
+    diesel::update(table::table.filter(table::tenant_id.eq(t).and(table::id.eq(m))))
+        .set((table::removed_at.eq(now), table::all_resources.eq(false)))
+        .execute(tx.conn())?;
+    tx.changed(Change::Tenant(tenant));
+    Ok(())
+}
+
+/// Takes a removed person in again, under the same ID.
+///
+/// # Errors
+/// The database is away.
+pub fn take_in(tx: &mut Tx<'_>, tenant: TenantId, member: MemberId, name: &str, email: &str) -> Result<(), StoreError> {
+    let never: Option<i64> = None;
+    let now = micros(tx.now());
+    diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(member.0))))
+        .set((
+            table::removed_at.eq(never),
+            table::suspended_at.eq(never),
+            table::key_limit.eq(never),
+            table::all_resources.eq(true),
+            table::created_at.eq(now),
+        ))
+        .execute(tx.conn())?;
+    rename(tx, tenant, member, name, email)
+}
+
+/// The members who keep a service account, by name.
+///
+/// # Errors
+/// The database is away.
+pub fn keepers(db: &mut Db, tenant: TenantId, service: MemberId) -> Result<Vec<Owner>, StoreError> {
+    let rows: Vec<OwnerRow> = table::table
+        .inner_join(keepers::table.on(keepers::tenant_id.eq(table::tenant_id).and(keepers::keeper_id.eq(table::id))))
+        .filter(keepers::tenant_id.eq(tenant.number()).and(keepers::service_id.eq(service.0)))
+        .order((table::folded, table::id))
+        .select(OWNER)
+        .load(db.conn())?;
+    Ok(rows.into_iter().map(owner).collect())
+}
+
+/// Makes `keeper` a keeper no more.
+///
+/// # Errors
+/// The database is away.
+pub fn remove_keeper(tx: &mut Tx<'_>, tenant: TenantId, service: MemberId, keeper: MemberId) -> Result<(), StoreError> {
+    diesel::delete(
+        keepers::table.filter(keepers::tenant_id.eq(tenant.number()).and(keepers::service_id.eq(service.0)).and(keepers::keeper_id.eq(keeper.0))),
+    )
+    .execute(tx.conn())?;
+    tx.changed(Change::Tenant(tenant));
+    Ok(())
+}
+
+/// When a member joined.
+///
+/// # Errors
+/// The database is away.
+pub fn since(db: &mut Db, tenant: TenantId, member: MemberId) -> Result<Option<Time>, StoreError> {
+    let at: Option<i64> = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(member.0)))
+        .select(table::created_at)
+        .first(db.conn())
+        .optional()?;
+    Ok(at.map(moment))
 }

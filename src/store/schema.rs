@@ -119,6 +119,7 @@ diesel::table! {
         suspended_at -> Nullable<BigInt>,
         removed_at -> Nullable<BigInt>,
         shut_at -> Nullable<BigInt>,
+        folded -> Text,
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Allowed {
     pub revoke: bool,
     /// Delete.
     pub delete: bool,
+    /// Hand over to another owner.
+    pub hand_over: bool,
 }
 
 impl KeyFacts {
@@ -107,6 +109,7 @@ impl KeyFacts {
             finish: key.overlap(now).is_some() && (manage || revoke_any),
             revoke: stop && !revoked,
             delete: acting.may_delete(key.owner),
+            hand_over: !revoked && acting.may(Permission::MembersManage),
         }
     }
 

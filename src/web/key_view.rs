@@ -232,6 +232,9 @@ pub fn menu(key: &Key, acting: &Acting, now: Time) -> Vec<Vec<MenuItem>> {
     if key.overlap(now).is_some() && (manages || acting.may(Permission::KeysRevokeAny)) {
         renew.push(ask("unlink", "Finish now…", "finish"));
     }
+    if is_open && acting.may(Permission::MembersManage) {
+        renew.push(link("user-round", "Hand over…", format!("{base}/hand-over")));
+    }
     let mut stop = Vec::new();
     if is_open && acting.may_stop(key.owner) {
         if life.disabled_at.is_none() {

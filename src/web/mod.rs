@@ -54,6 +54,7 @@ pub mod gateways;
 pub mod guard;
 pub mod installation;
 pub mod installation_keys;
+pub mod invite;
 pub mod key_actions;
 mod key_activity;
 pub mod key_after;
@@ -63,6 +64,7 @@ pub mod key_edit;
 pub mod key_facts;
 mod key_fields;
 pub mod key_find;
+pub mod key_hand_over;
 pub mod key_page;
 mod key_refused;
 pub mod key_roll;
@@ -73,12 +75,18 @@ pub mod keys_csv;
 pub mod keys_many;
 pub mod keys_own;
 pub mod keys_query;
+pub mod leave;
+pub mod member;
+mod member_fields;
+pub mod member_remove;
+pub mod members;
 pub mod overview;
 pub mod page;
 pub mod password;
 pub mod profile;
 pub mod recipes;
 pub mod resource_new;
+pub mod roles;
 pub mod session;
 pub mod set_up;
 pub mod settings;
@@ -178,6 +186,39 @@ pub fn urls() -> Pages {
             .route("/t/{tenant}/events.csv", get().to(events_export::csv))
             .route("/t/{tenant}/events.jsonl", get().to(events_export::json_lines))
             .route("/t/{tenant}/events/{number}", get().to(events::one))
+            .route("/t/{tenant}/members", get().to(members::list))
+            .route("/t/{tenant}/members/invite", get().to(members::ask_invite))
+            .route("/t/{tenant}/members/invite", post().to(members::invite))
+            .route("/t/{tenant}/members/invitations/{invitation}/withdraw", post().to(members::withdraw))
+            .route("/t/{tenant}/members/service", get().to(members::ask_service))
+            .route("/t/{tenant}/members/service", post().to(members::create_service))
+            .route("/t/{tenant}/members/{member}", get().to(member::show))
+            .route("/t/{tenant}/members/{member}/roles", post().to(member::set_roles))
+            .route("/t/{tenant}/members/{member}/suspend", get().to(member::ask_suspend))
+            .route("/t/{tenant}/members/{member}/suspend", post().to(member::suspend))
+            .route("/t/{tenant}/members/{member}/restore", get().to(member::ask_restore))
+            .route("/t/{tenant}/members/{member}/restore", post().to(member::restore))
+            .route("/t/{tenant}/members/{member}/remove", get().to(member_remove::ask))
+            .route("/t/{tenant}/members/{member}/remove", post().to(member_remove::remove))
+            .route("/t/{tenant}/members/{member}/shut", post().to(member::shut))
+            .route("/t/{tenant}/members/{member}/sessions/end", post().to(member::end_sessions))
+            .route("/t/{tenant}/members/{member}/sessions/{session}/end", post().to(member::end_session))
+            .route("/t/{tenant}/members/{member}/totp", get().to(member::ask_clear_totp))
+            .route("/t/{tenant}/members/{member}/totp", post().to(member::clear_totp))
+            .route("/t/{tenant}/members/{member}/details", post().to(member::edit_service))
+            .route("/t/{tenant}/members/{member}/keepers", post().to(member::add_keeper))
+            .route("/t/{tenant}/members/{member}/keepers/{keeper}/remove", post().to(member::remove_keeper))
+            .route("/t/{tenant}/members/{member}/access", get().to(member::ask_access))
+            .route("/t/{tenant}/members/{member}/access", post().to(member::set_access))
+            .route("/t/{tenant}/roles", get().to(roles::list))
+            .route("/t/{tenant}/roles/new", get().to(roles::ask_new))
+            .route("/t/{tenant}/roles/new", post().to(roles::create))
+            .route("/t/{tenant}/roles/{role}", get().to(roles::ask_edit))
+            .route("/t/{tenant}/roles/{role}", post().to(roles::edit))
+            .route("/t/{tenant}/roles/{role}/delete", get().to(roles::ask_delete))
+            .route("/t/{tenant}/roles/{role}/delete", post().to(roles::delete))
+            .route("/invite/{token}", get().to(invite::ask))
+            .route("/invite/{token}", post().to(invite::join))
             .route("/docs", get().to(docs::page))
             .route("/t/{tenant}/explain", get().to(explain::page))
             .route("/t/{tenant}/keys/disable", get().to(keys_many::confirm))
@@ -207,6 +248,8 @@ pub fn urls() -> Pages {
             .route("/t/{tenant}/keys/{key}/enable", post().to(key_actions::enable))
             .route("/t/{tenant}/keys/{key}/revoke", get().to(key_actions::ask_revoke))
             .route("/t/{tenant}/keys/{key}/revoke", post().to(key_actions::revoke))
+            .route("/t/{tenant}/keys/{key}/hand-over", get().to(key_hand_over::ask))
+            .route("/t/{tenant}/keys/{key}/hand-over", post().to(key_hand_over::hand_over))
             .route("/t/{tenant}/keys/{key}/delete", get().to(key_actions::ask_delete))
             .route("/t/{tenant}/keys/{key}/delete", post().to(key_actions::delete))
             .route("/", get().to(sign_in::root))
@@ -225,6 +268,8 @@ pub fn urls() -> Pages {
             .route("/extend/{token}/stop", get().to(extend::ask_stop))
             .route("/extend/{token}/stop", post().to(extend::stop))
             .route("/profile", get().to(profile::show_profile))
+            .route("/profile/tenants/{tenant}/leave", get().to(leave::ask))
+            .route("/profile/tenants/{tenant}/leave", post().to(leave::leave))
             .route("/profile/theme", post().to(sign_in::theme))
             .route("/profile/preferences", post().to(profile::save_preferences))
             .route("/profile/password", get().to(password::ask_change))
@@ -259,6 +304,13 @@ fn nav(acting: &Acting, path: &str) -> Vec<Link> {
         links.push(link("API keys", "/keys"));
     } else {
         links.push(Link { label: "My API keys".into(), url: format!("/profile?tenant={}", acting.tenant.slug), current: path == "/profile" });
+    }
+    if acting.may(Permission::MembersManage) {
+        let members = link("Members", "/members");
+        let on_roles = path.starts_with(&format!("{base}/roles"));
+        links.push(Link { current: members.current || on_roles, ..members });
+    } else if acting.may(Permission::SettingsManage) {
+        links.push(link("Console roles", "/roles"));
     }
     if acting.may(Permission::AccessManage) {
         links.push(link("Access", "/access"));

@@ -7,14 +7,14 @@ use super::{
     error::WebError,
     form::Form,
     keys_own::OwnKeys,
-    page::{Frame, Link, WebResult, add_cookie, done, show, show_as, status_of},
+    page::{Frame, WebResult, add_cookie, done, show, show_as, status_of},
     session::SignedIn,
     site::Look,
 };
 use crate::{
     actions::credentials,
     domain::{ids::KeyId, time},
-    store::{StoreError, accounts, sessions},
+    store::{StoreError, accounts, members, sessions},
 };
 
 #[derive(Template)]
@@ -26,8 +26,15 @@ struct ProfilePage {
     keys: Option<String>,
     codes_left: i64,
     sessions: Vec<SessionLine>,
-    tenants: Vec<Link>,
+    tenants: Vec<TenantLine>,
     zones: Vec<&'static str>,
+}
+
+struct TenantLine {
+    slug: String,
+    name: String,
+    roles: String,
+    current: bool,
 }
 
 struct SessionLine {
@@ -42,8 +49,18 @@ struct SessionLine {
 
 async fn page(person: &SignedIn, form: Form, at: &str) -> Result<ProfilePage, WebError> {
     let id = person.account.id;
-    let read: Result<_, StoreError> = person.read(move |db| Ok((accounts::recovery_codes_left(db, id)?, sessions::of_account(db, id)?))).await;
-    let (codes_left, list) = read?;
+    let (here, shown) = (person.tenants.clone(), person.acting.as_ref().map(|acting| acting.tenant.id));
+    let read: Result<_, StoreError> = person
+        .read(move |db| {
+            let mut tenants = Vec::new();
+            for tenant in here {
+                let roles = members::acting(db, &tenant.slug, id)?.map(|acting| acting.role_names.join(", ")).unwrap_or_default();
+                tenants.push(TenantLine { current: shown == Some(tenant.tenant), slug: tenant.slug, name: tenant.name, roles });
+            }
+            Ok((accounts::recovery_codes_left(db, id)?, sessions::of_account(db, id)?, tenants))
+        })
+        .await;
+    let (codes_left, list, tenants) = read?;
     let now = person.site.clock.now();
     let oldest = (now - person.site.settings.session_max, now - person.site.settings.session_idle);
     let sessions = list
@@ -59,15 +76,7 @@ async fn page(person: &SignedIn, form: Form, at: &str) -> Result<ProfilePage, We
             id: session.public_id,
         })
         .collect();
-    Ok(ProfilePage {
-        frame: person.frame.clone(),
-        form,
-        keys: own_keys(person, at).await?,
-        codes_left,
-        sessions,
-        tenants: person.frame.tenants.clone(),
-        zones: zones(),
-    })
+    Ok(ProfilePage { frame: person.frame.clone(), form, keys: own_keys(person, at).await?, codes_left, sessions, tenants, zones: zones() })
 }
 
 /// The card of own keys in the tenant that the page is about; `None` for who has none and may have none.
@@ -87,7 +96,7 @@ fn zones() -> Vec<&'static str> {
 }
 
 /// What a person calls their browser: "Firefox 145 on Linux".
-fn device(user_agent: &str) -> String {
+pub(super) fn device(user_agent: &str) -> String {
     let version = |name: &str| {
         let rest = user_agent.split_once(name)?.1;
         let number: String = rest.chars().take_while(char::is_ascii_digit).collect();

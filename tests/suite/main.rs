@@ -16,6 +16,7 @@ mod grid_pages;
 mod installation_pages;
 mod key_pages;
 mod mail;
+mod member_pages;
 mod settings;
 mod sign_in;
 mod start;

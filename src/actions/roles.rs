@@ -1,0 +1,134 @@
+//! Custom console roles: named sets of permissions. Whoever makes or edits one must hold what it opens.
+
+use serde_json::json;
+
+use super::{
+    By,
+    keys::{self, KeyError},
+    members::{MemberError, acting_now, within_bounds},
+};
+use crate::{
+    domain::{
+        event::Action,
+        ids::{ConsoleRoleId, KeyId},
+        key::Key,
+        permission::{Permission, Permissions},
+    },
+    store::{
+        Db, StoreError, Tx,
+        console_roles::{self, ConsoleRole},
+        events,
+        members::{Acting, Owner},
+        tenants::Tenant,
+    },
+};
+
+fn check(tx: &mut Tx<'_>, acting: &Acting, id: Option<ConsoleRoleId>, name: &str) -> Result<Option<ConsoleRole>, MemberError> {
+    let roles = console_roles::all(tx, &acting.tenant)?;
+    if roles.iter().any(|role| Some(role.id) != id && role.name.to_lowercase() == name.to_lowercase()) {
+        return Err(MemberError::NameTaken);
+    }
+    let Some(id) = id else { return Ok(None) };
+    let role = roles.into_iter().find(|role| role.id == id).ok_or(MemberError::NoSuchRole)?;
+    if role.built_in.is_some() { Err(MemberError::BuiltIn) } else { Ok(Some(role)) }
+}
+
+fn refuse_climb(acting: &Acting, name: &str, before: Permissions, after: Permissions) -> Result<(), MemberError> {
+    let added: Vec<Permission> = Permission::ALL.iter().map(|(p, _)| *p).filter(|p| after.has(*p) && !before.has(*p)).collect();
+    if added.iter().all(|p| acting.may(*p)) { Ok(()) } else { Err(MemberError::Climb(name.to_owned())) }
+}
+
+/// Makes a role.
+///
+/// # Errors
+/// See [`MemberError`].
+pub fn create(tx: &mut Tx<'_>, by: &By, name: &str, permissions: Permissions) -> Result<ConsoleRoleId, MemberError> {
+    let acting = acting_now(tx, by, Permission::SettingsManage)?;
+    check(tx, &acting, None, name)?;
+    refuse_climb(&acting, name, Permissions::NONE, permissions)?;
+    let id = console_roles::create(tx, acting.tenant.id, name, permissions)?;
+    let event = by.event(Action::RoleCreated, ("role", &id.to_string(), name), json!({ "permissions": permissions.names() }));
+    events::add(tx, acting.tenant.id, &event)?;
+    Ok(id)
+}
+
+/// Changes a role; it counts for its holders from their next request. Disables `disable` of their keys in the same step.
+///
+/// # Errors
+/// See [`MemberError`].
+pub fn edit(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, name: &str, permissions: Permissions, disable: &[KeyId]) -> Result<(), MemberError> {
+    let acting = acting_now(tx, by, Permission::SettingsManage)?;
+    let Some(before) = check(tx, &acting, Some(id), name)? else { return Err(MemberError::NoSuchRole) };
+    refuse_climb(&acting, name, before.permissions, permissions)?;
+    if before.name == name && before.permissions == permissions {
+        return Ok(());
+    }
+    let tenant = acting.tenant;
+    within_bounds(tx, &tenant, |tx| Ok::<_, MemberError>(console_roles::save(tx, tenant.id, id, name, permissions)?))?;
+    let details = json!({
+        "name": { "from": before.name, "to": name },
+        "permissions": { "from": before.permissions.names(), "to": permissions.names() },
+    });
+    events::add(tx, tenant.id, &by.event(Action::RoleEdited, ("role", &id.to_string(), name), details))?;
+    disable_all(tx, by, disable)
+}
+
+pub(super) fn disable_all(tx: &mut Tx<'_>, by: &By, ids: &[KeyId]) -> Result<(), MemberError> {
+    for id in ids {
+        match keys::disable(tx, by, *id) {
+            Ok(_) | Err(KeyError::AlreadyDisabled | KeyError::Revoked) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// How many holders are looked at, and how many keys are listed, at most.
+const LOSERS: (i64, usize) = (500, 200);
+
+/// The persons who could own no keys any more if `role` opened `after` only, each with the keys that are neither revoked nor
+/// disabled; and whether there are more than are listed.
+///
+/// # Errors
+/// The database is away.
+pub fn losing_keys(db: &mut Db, tenant: &Tenant, role: &ConsoleRole, after: Permissions) -> Result<(Vec<(Owner, Vec<Key>)>, bool), StoreError> {
+    let own = Permission::KeysManageOwn;
+    if !role.permissions.has(own) || after.has(own) {
+        return Ok((Vec::new(), false));
+    }
+    let others: Vec<ConsoleRoleId> =
+        console_roles::all(db, tenant)?.into_iter().filter(|other| other.id != role.id && other.permissions.has(own)).map(|other| other.id).collect();
+    let holders = console_roles::holders(db, tenant.id, role.id, LOSERS.0)?;
+    let mut more = i64::try_from(holders.len()).unwrap_or(i64::MAX) >= LOSERS.0;
+    let (mut list, mut count) = (Vec::new(), 0);
+    for holder in holders.into_iter().filter(|holder| !holder.is_service()) {
+        if console_roles::of_member(db, tenant.id, holder.id)?.iter().any(|id| others.contains(id)) {
+            continue;
+        }
+        let mut keys = super::hand_over::keys_of(db, tenant.id, holder.id)?;
+        keys.retain(|key| key.life.disabled_at.is_none());
+        if count + keys.len() > LOSERS.1 {
+            more = true;
+            break;
+        }
+        count += keys.len();
+        if !keys.is_empty() {
+            list.push((holder, keys));
+        }
+    }
+    Ok((list, more))
+}
+
+/// Deletes a role; those who held it lose what it opened. Disables `disable` of their keys in the same step.
+///
+/// # Errors
+/// See [`MemberError`].
+pub fn delete(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, disable: &[KeyId]) -> Result<(), MemberError> {
+    let acting = acting_now(tx, by, Permission::SettingsManage)?;
+    let Some(role) = check(tx, &acting, Some(id), "")? else { return Err(MemberError::NoSuchRole) };
+    let lost = console_roles::counts(tx, acting.tenant.id)?.into_iter().find(|(other, _)| *other == id).map_or(0, |(_, count)| count);
+    console_roles::delete(tx, acting.tenant.id, id)?;
+    let details = json!({ "permissions": role.permissions.names(), "held_by": lost });
+    events::add(tx, acting.tenant.id, &by.event(Action::RoleDeleted, ("role", &id.to_string(), &role.name), details))?;
+    disable_all(tx, by, disable)
+}

@@ -1,0 +1,113 @@
+//! The list, and invitations by link.
+
+use keyward::store::{StoreError, accounts};
+
+use super::{NEW_PASSWORD, id, invite};
+use crate::support::browser::Page;
+
+both! {
+    fn the_list_is_filtered_and_paged(app) {
+        let ada = app.signed_in("ada");
+        let page = ada.open("/t/acme/members");
+        assert_eq!(page.status, 200);
+        assert_eq!(page.texts("tbody tr").len(), 7);
+        assert!(page.attributes("nav.nav a[aria-current]", "href").contains(&"/t/acme/members".to_owned()));
+        let names = |path: &str| ada.open(path).texts("tbody a.name");
+        assert_eq!(names("/t/acme/members?q=DORA"), ["Dora Example"]);
+        assert_eq!(names("/t/acme/members?kind=service"), ["CI"]);
+        assert_eq!(names("/t/acme/members?kind=people&q=ci%40acme"), Vec::<String>::new());
+        assert_eq!(names("/t/acme/members?q=%25"), Vec::<String>::new());
+        assert_eq!(ada.open("/t/acme/members?kind=robots").status, 404);
+        let acme = app.fixture.tenants["acme"];
+        let filled: Result<(), StoreError> = app.app.store.write(app.app.clock.now(), |tx| {
+            for n in 0..120 {
+                keyward::store::members::create(tx, acme, None, &format!("robot {n:03}"), "")?;
+            }
+            Ok(())
+        });
+        filled.unwrap();
+        let mut seen = Vec::new();
+        let mut next = Some("/t/acme/members?q=robot".to_owned());
+        let mut last = String::new();
+        while let Some(path) = next {
+            let page = ada.open(&path);
+            seen.extend(page.texts("tbody a.name"));
+            next = page.attributes("a[rel=next]", "href").into_iter().next();
+            last = page.attributes("a[rel=prev]", "href").into_iter().next().unwrap_or_default();
+        }
+        assert_eq!(seen.len(), 120);
+        assert!(seen.is_sorted());
+        let back = ada.open(&last).texts("tbody a.name");
+        assert_eq!(back, seen[50..100]);
+    }
+
+    fn members_are_for_who_manages_them(app) {
+        for name in ["dora", "audrey", "nora"] {
+            let page = app.signed_in(name).open("/t/acme/members");
+            assert_eq!(page.status, 403, "{name}");
+        }
+        assert_eq!(app.signed_in("gus").open("/t/acme/members").status, 404);
+        let gus = app.signed_in("gus");
+        assert_eq!(gus.open(&format!("/t/globex/members/{}", id(app, "acme/dora"))).status, 404);
+        for end in ["roles", "suspend", "restore", "remove", "shut", "totp", "details", "keepers", "sessions/end"] {
+            let answer = gus.post(&format!("/t/globex/members/{}/{end}", id(app, "acme/dora")), &[]);
+            assert!([404, 400, 422].contains(&answer.status), "{end}: {}", answer.status);
+        }
+    }
+
+    fn an_invitation_makes_a_member_once(app) {
+        let ada = app.signed_in("ada");
+        let link = invite(&ada, "Zoe@Acme.example", &["Developer"]);
+        assert!(ada.open("/t/acme/members").says("Zoe@Acme.example"));
+        let zoe = app.browser();
+        let page = zoe.open(&link);
+        assert!(page.says("Join Acme") && page.says("Zoe@Acme.example") && page.says("Developer"), "{}", page.text());
+        let short = zoe.submit(&link, &[("name", "Zoe New"), ("new_password", "short")]);
+        assert_eq!(short.status, 422);
+        assert_eq!(short.attributes("#name", "value"), ["Zoe New"]);
+        let joined = zoe.follow(zoe.submit(&link, &[("name", "Zoe New"), ("new_password", NEW_PASSWORD)]));
+        assert_eq!(joined.status, 200, "{}", joined.text());
+        assert!(joined.says("Zoe New"));
+        assert_eq!(zoe.open("/t/acme/keys/new").status, 200);
+        assert_ne!(app.browser().open(&link).status, 200);
+        assert!(ada.open("/t/acme/members?q=zoe").says("Developer"));
+    }
+
+    fn an_invitation_ends_after_72_hours_and_with_a_newer_one(app) {
+        let ada = app.signed_in("ada");
+        let first = invite(&ada, "zoe@acme.example", &[]);
+        let second = invite(&ada, "ZOE@acme.example", &[]);
+        assert_ne!(app.browser().open(&first).status, 200);
+        assert_eq!(app.browser().open(&second).status, 200);
+        let page = ada.open("/t/acme/members");
+        let withdraw = page.attributes("form[action$=withdraw]", "action").remove(0);
+        assert_eq!(ada.send(&page, &withdraw, &[]).status, 303);
+        assert_ne!(app.browser().open(&second).status, 200);
+        let third = invite(&ada, "zoe@acme.example", &[]);
+        app.advance(chrono::Duration::hours(72));
+        assert_ne!(app.browser().open(&third).status, 200);
+    }
+
+    fn an_existing_account_joins_signed_in_and_no_second_tenant_before_a_mailed_link(app) {
+        let ada = app.signed_in("ada");
+        let link = invite(&ada, "gus@globex.example", &[]);
+        let fresh = invite(&ada, "nobody@globex.example", &[]);
+        let visitor = app.browser();
+        let words = |page: &Page| page.text().replace("gus@", "").replace("nobody@", "");
+        assert_eq!(words(&visitor.open(&link)), words(&visitor.open(&fresh)));
+        let refused = visitor.submit(&link, &[("name", "Gus"), ("new_password", NEW_PASSWORD)]);
+        assert_eq!(refused.status, 422);
+        assert!(!refused.says("exist"), "{}", refused.text());
+        let dora = app.signed_in("dora");
+        assert!(dora.open(&link).says("another address"));
+        let gus = app.signed_in("gus");
+        let answer = gus.submit(&link, &[]);
+        assert_eq!(answer.status, 422);
+        assert!(answer.says("no second tenant"), "{}", answer.text());
+        let account = app.fixture.people.iter().find(|person| person.name == "gus").unwrap().account;
+        let opened: Result<(), StoreError> = app.app.store.write(app.app.clock.now(), |tx| accounts::mail_opened(tx, account));
+        opened.unwrap();
+        assert_eq!(gus.submit(&link, &[]).status, 303);
+        assert!(ada.open("/t/acme/members?q=gus").says("Gus Example"));
+    }
+}

@@ -1,0 +1,118 @@
+//! What holds while many ask at the same time.
+
+use keyward::store::{console_roles, tenants};
+
+use super::{NEW_PASSWORD, id, invite, led_to, role, send_invitation, set_roles, url};
+use crate::support::{TestApp, browser::Page};
+
+fn seats(app: &TestApp, seats: i64) {
+    app.write(|tx| tenants::set_seats(tx, app.fixture.tenants["acme"], Some(seats)));
+}
+
+fn taken(app: &TestApp) -> i64 {
+    app.read(|db| {
+        let tenant = tenants::by_slug(db, "acme")?.unwrap();
+        console_roles::seats_taken(db, &tenant)
+    })
+}
+
+fn at_once(works: Vec<Box<dyn FnOnce() -> Page + Send + '_>>) -> Vec<u16> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = works.into_iter().map(|work| scope.spawn(work)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap().status).collect()
+    })
+}
+
+both! {
+    fn an_active_tenant_admin_is_left_under_parallel_requests(app) {
+        let ada = app.signed_in("ada");
+        led_to(&set_roles(&ada, app, "nora", &["Tenant admin"]));
+        led_to(&set_roles(&ada, app, "audrey", &["Tenant admin"]));
+        let browsers: Vec<_> = ["ada", "nora", "audrey"].iter().map(|name| (*name, app.signed_in(name))).collect();
+        for (_, browser) in &browsers {
+            browser.open("/profile");
+        }
+        let mut works: Vec<Box<dyn FnOnce() -> Page + Send + '_>> = Vec::new();
+        for round in 0..17 {
+            for (name, browser) in &browsers {
+                let (browser, name) = (browser.twin(), *name);
+                let other = ["ada", "nora", "audrey"][(round + name.len()) % 3];
+                let end = ["/suspend", "/remove", "/roles"][round % 3];
+                let path = url(app, if round % 2 == 0 { name } else { other }, end);
+                works.push(Box::new(move || browser.post(&path, &[])));
+            }
+        }
+        assert!(works.len() >= 50);
+        let answers = at_once(works);
+        assert!(answers.iter().all(|status| [200, 303, 422, 403, 404].contains(status)), "{answers:?}");
+        let left = app.read(|db| console_roles::admins(db, app.fixture.tenants["acme"]));
+        assert!(left >= 1, "{answers:?}");
+    }
+
+    fn seats_hold_while_fifty_accept_at_once(app) {
+        let ada = app.signed_in("ada");
+        let before = taken(app);
+        let links: Vec<String> = (0..50).map(|n| invite(&ada, &format!("new{n}@acme.example"), &["Developer"])).collect();
+        seats(app, before + 3);
+        let works = links
+            .iter()
+            .enumerate()
+            .map(|(n, link)| -> Box<dyn FnOnce() -> Page + Send + '_> {
+                let browser = app.browser();
+                browser.open(link);
+                let name = format!("New {n}");
+                Box::new(move || browser.post(link, &[("name", &name), ("new_password", NEW_PASSWORD)]))
+            })
+            .collect();
+        let answers = at_once(works);
+        assert_eq!(answers.iter().filter(|status| **status == 303).count(), 3, "{answers:?}");
+        // Hashing of passwords is bounded: some are told to come back.
+        assert!(answers.iter().all(|status| [303, 422, 503].contains(status)), "{answers:?}");
+        assert_eq!(taken(app), before + 3);
+    }
+
+    fn one_link_makes_one_member_though_it_is_followed_many_times_at_once(app) {
+        let ada = app.signed_in("ada");
+        let link = invite(&ada, "zoe@acme.example", &["Auditor"]);
+        let works = (0..20)
+            .map(|n| -> Box<dyn FnOnce() -> Page + Send + '_> {
+                let (browser, link) = (app.browser(), link.clone());
+                browser.open(&link);
+                Box::new(move || browser.post(&link, &[("name", &format!("Zoe {n}")), ("new_password", NEW_PASSWORD)]))
+            })
+            .collect();
+        let answers = at_once(works);
+        assert_eq!(answers.iter().filter(|status| **status == 303).count(), 1, "{answers:?}");
+        assert_eq!(ada.open("/t/acme/members?q=zoe").texts("tbody a.name").len(), 1);
+    }
+
+    fn seats_hold_against_roles_restores_and_edited_roles(app) {
+        let ada = app.signed_in("ada");
+        seats(app, taken(app));
+        let refused = set_roles(&ada, app, "nora", &["Developer"]);
+        assert_eq!(refused.status, 422);
+        assert!(refused.says("seats of this tenant are taken"), "{}", refused.text());
+        assert_eq!(send_invitation(&ada, "x@acme.example", &["Developer"]).status, 422);
+        assert_eq!(send_invitation(&ada, "x@acme.example", &["Auditor"]).status, 200);
+        led_to(&ada.submit(&url(app, "emil", "/suspend"), &[]));
+        led_to(&set_roles(&ada, app, "nora", &["Developer"]));
+        let refused = ada.submit(&url(app, "emil", "/restore"), &[]);
+        assert_eq!(refused.status, 422);
+        assert!(refused.says("seats"), "{}", refused.text());
+        let developer = role(&ada.open(&url(app, "nora", "")), "Developer");
+        let browsers: Vec<_> = (0..50).map(|_| ada.twin()).collect();
+        led_to(&set_roles(&ada, app, "nora", &[]));
+        let targets = [id(app, "acme/nora"), id(app, "acme/audrey"), id(app, "acme/ada")];
+        let works = browsers
+            .into_iter()
+            .enumerate()
+            .map(|(n, browser)| -> Box<dyn FnOnce() -> Page + Send + '_> {
+                let (path, developer) = (format!("/t/acme/members/{}/roles", targets[n % 2]), developer.clone());
+                Box::new(move || browser.post(&path, &[("role", &developer)]))
+            })
+            .collect();
+        let answers = at_once(works);
+        assert!(answers.iter().all(|status| [303, 422].contains(status)), "{answers:?}");
+        assert_eq!(taken(app), 3);
+    }
+}
