@@ -110,6 +110,14 @@ impl App {
         .client_request_timeout(std::time::Duration::from_secs(5))
         .keep_alive(std::time::Duration::from_secs(75))
         .max_connections(10_000)
+        .on_connect(|connection, _| {
+            // A page goes out in several pieces: without this, the last one waits for the client's delayed acknowledgement.
+            if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>()
+                && let Err(error) = stream.set_nodelay(true)
+            {
+                tracing::debug!(%error, "a connection keeps small pieces back");
+            }
+        })
         .listen(listener)?;
         Ok(server.run())
     }
