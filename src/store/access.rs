@@ -63,8 +63,10 @@ pub fn held_by(db: &mut Db, tenant: TenantId, member: MemberId) -> Result<Held, 
         .order(held::role_id)
         .select(held::role_id)
         .load(db.conn())?;
+    // A subquery, unlike a list of IDs, is always the same statement, so it is prepared once.
+    let of_member = held::table.filter(held::tenant_id.eq(tenant).and(held::member_id.eq(member.0))).select(held::role_id);
     let names: Vec<String> = role_scopes::table
-        .filter(role_scopes::tenant_id.eq(tenant).and(role_scopes::role_id.eq_any(&role_ids)))
+        .filter(role_scopes::tenant_id.eq(tenant).and(role_scopes::role_id.eq_any(of_member)))
         .select(role_scopes::scope)
         .load(db.conn())?;
     let all: Option<bool> = members::table

@@ -77,7 +77,7 @@ fn catch_up(tx: &mut Tx<'_>, postponed: &Postponed) -> Result<(), StoreError> {
             "INSERT INTO keys_search (keys_search, rank) VALUES ('hashsize', 67108864);
              INSERT INTO keys_search (rowid, search) SELECT seq, search FROM keys WHERE seq > {} ORDER BY seq;
              INSERT INTO keys_search (keys_search, rank) VALUES ('hashsize', 1048576);
-             PRAGMA cache_size = -16000;",
+             PRAGMA cache_size = -8000;",
             postponed.newest
         ))?,
         AnyConn::Postgres(inner) => inner.batch_execute("ANALYZE keys")?,

@@ -67,7 +67,7 @@ impl Address {
         match self {
             Self::Sqlite(path) => {
                 let mut conn = SqliteConnection::establish(path).map_err(|error| StoreError::Away(error.to_string()))?;
-                conn.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000;")?;
+                conn.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = 8000;")?;
                 Ok(AnyConn::Sqlite(conn))
             }
             Self::Postgres(url) => {

@@ -1,6 +1,8 @@
 //! Last use and hourly counters, written in batches. They touch no `version` and no `changed_at`, and are no change to anyone's memory.
 
-use diesel::prelude::*;
+use std::{collections::HashSet, fmt::Write as _};
+
+use diesel::{prelude::*, upsert::excluded};
 
 use super::{
     StoreError, Tx, micros, per_backend,
@@ -59,6 +61,15 @@ pub struct GatewayUse {
 /// The database is away.
 pub fn secret_used(tx: &mut Tx<'_>, used: &SecretUse) -> Result<(), StoreError> {
     let (id, at, hash) = (used.key.as_str(), micros(used.at), used.hash.0.to_vec());
+    // Nearly always it is the current secret's, and newer than all before: one statement then.
+    let newest = diesel::update(table::table.filter(table::id.eq(id).and(table::hash.eq(&hash))))
+        .filter(table::used_at.is_null().or(table::used_at.lt(at)))
+        .filter(table::last_used_at.is_null().or(table::last_used_at.lt(at)))
+        .set((table::used_at.eq(at), table::used_ip.eq(&used.ip), table::last_used_at.eq(at), table::last_used_ip.eq(&used.ip)))
+        .execute(tx.conn())?;
+    if newest > 0 {
+        return Ok(());
+    }
     let by_current = diesel::update(table::table.filter(table::id.eq(id).and(table::hash.eq(&hash))))
         .filter(table::used_at.is_null().or(table::used_at.lt(at)))
         .set((table::used_at.eq(at), table::used_ip.eq(&used.ip)))
@@ -76,25 +87,83 @@ pub fn secret_used(tx: &mut Tx<'_>, used: &SecretUse) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Adds to the counters of a key.
+/// Writes down the last uses of many secrets, each unless a later one is there already. On `PostgreSQL` the rows are locked in the order
+/// of the list.
 ///
 /// # Errors
 /// The database is away.
-pub fn count(tx: &mut Tx<'_>, count: &HourCount) -> Result<(), StoreError> {
-    let row = (
+pub fn secrets_used(tx: &mut Tx<'_>, uses: &[SecretUse]) -> Result<(), StoreError> {
+    // A server may take the rows of one statement in any order, and two processes would wait for each other.
+    if tx.is_postgres() {
+        return uses.iter().try_for_each(|used| secret_used(tx, used));
+    }
+    for chunk in uses.chunks(500) {
+        // Key IDs are letters and digits, addresses are written by us, hashes are bytes: none can end a literal.
+        let mut values = String::with_capacity(chunk.len() * 140);
+        for used in chunk {
+            let ip = used.ip.as_deref().and_then(|ip| ip.parse::<std::net::IpAddr>().ok()).map_or_else(|| "NULL".to_owned(), |ip| format!("'{ip}'"));
+            let _ = write!(values, "{}('{}',{},{ip},X'", if values.is_empty() { "" } else { "," }, used.key.as_str(), micros(used.at));
+            for byte in used.hash.0 {
+                let _ = write!(values, "{byte:02x}");
+            }
+            values.push_str("')");
+        }
+        // Nearly always it is the current secret's use, and newer than all before.
+        let sql = format!(
+            "WITH used (id, at, ip, hash) AS (VALUES {values}) UPDATE keys SET used_at = used.at, used_ip = used.ip, last_used_at = used.at, last_used_ip = used.ip FROM used WHERE keys.id = used.id AND keys.hash = used.hash AND (keys.used_at IS NULL OR keys.used_at < used.at) AND (keys.last_used_at IS NULL OR keys.last_used_at < used.at) RETURNING keys.id AS id, keys.hash AS hash"
+        );
+        let written: Vec<Written> = diesel::sql_query(sql).load(tx.conn())?;
+        if written.len() < chunk.len() {
+            let written: HashSet<(&str, &[u8])> = written.iter().map(|row| (row.id.as_str(), row.hash.as_slice())).collect();
+            for used in chunk.iter().filter(|used| !written.contains(&(used.key.as_str(), used.hash.0.as_slice()))) {
+                secret_used(tx, used)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Written {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    id: String,
+    #[diesel(sql_type = diesel::sql_types::Binary)]
+    hash: Vec<u8>,
+}
+
+/// Adds to the counters of keys; no key and hour may come twice.
+///
+/// # Errors
+/// The database is away.
+pub fn count_many(tx: &mut Tx<'_>, counts: &[HourCount]) -> Result<(), StoreError> {
+    for chunk in counts.chunks(500) {
+        let rows: Vec<_> = chunk.iter().map(row).collect();
+        per_backend!(tx.conn(), |inner| diesel::insert_into(usage::table)
+            .values(&rows)
+            .on_conflict((usage::tenant_id, usage::key_id, usage::hour))
+            .do_update()
+            .set((usage::accepted.eq(usage::accepted + excluded(usage::accepted)), usage::refused.eq(usage::refused + excluded(usage::refused))))
+            .execute(inner))?;
+    }
+    Ok(())
+}
+
+type Row<'a> = (
+    diesel::dsl::Eq<usage::tenant_id, i64>,
+    diesel::dsl::Eq<usage::key_id, &'a str>,
+    diesel::dsl::Eq<usage::hour, i64>,
+    diesel::dsl::Eq<usage::accepted, i64>,
+    diesel::dsl::Eq<usage::refused, i64>,
+);
+
+fn row(count: &HourCount) -> Row<'_> {
+    (
         usage::tenant_id.eq(count.tenant.number()),
         usage::key_id.eq(count.key.as_str()),
         usage::hour.eq(count.hour),
         usage::accepted.eq(count.accepted),
         usage::refused.eq(count.refused),
-    );
-    per_backend!(tx.conn(), |inner| diesel::insert_into(usage::table)
-        .values(row)
-        .on_conflict((usage::tenant_id, usage::key_id, usage::hour))
-        .do_update()
-        .set((usage::accepted.eq(usage::accepted + count.accepted), usage::refused.eq(usage::refused + count.refused)))
-        .execute(inner))?;
-    Ok(())
+    )
 }
 
 /// Stores the counters of hours that have none yet, several rows a statement.
@@ -103,18 +172,7 @@ pub fn count(tx: &mut Tx<'_>, count: &HourCount) -> Result<(), StoreError> {
 /// The database is away, or an hour has counters.
 pub fn insert_many(tx: &mut Tx<'_>, counts: &[HourCount]) -> Result<(), StoreError> {
     for chunk in counts.chunks(2_000) {
-        let rows: Vec<_> = chunk
-            .iter()
-            .map(|count| {
-                (
-                    usage::tenant_id.eq(count.tenant.number()),
-                    usage::key_id.eq(count.key.as_str()),
-                    usage::hour.eq(count.hour),
-                    usage::accepted.eq(count.accepted),
-                    usage::refused.eq(count.refused),
-                )
-            })
-            .collect();
+        let rows: Vec<_> = chunk.iter().map(row).collect();
         per_backend!(tx.conn(), |inner| diesel::insert_into(usage::table).values(&rows).execute(inner))?;
     }
     Ok(())

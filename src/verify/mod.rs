@@ -6,6 +6,7 @@
 //! `max_staleness` does not answer.
 
 mod explain;
+mod look_ups;
 mod memory;
 mod tally;
 
@@ -20,6 +21,7 @@ use std::{
 };
 
 pub use explain::{Explanation, explain, find_by_token};
+use look_ups::LookUps;
 pub use memory::{Access, Entry, Gateway, Owner, Tenant};
 use memory::{Budget, Exists, Keys, KnownIds, Learnt, Tenants, Unknown, lock, read, write};
 use tally::Tally;
@@ -121,6 +123,7 @@ struct Inner {
     ids: KnownIds,
     unknown: Unknown,
     look_ups: Budget,
+    look_ups_waiting: Arc<LookUps>,
     log_lines: Budget,
     reads: AtomicU64,
     tally: Tally,
@@ -145,6 +148,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop_threads();
+        self.look_ups_waiting.close();
         if let Err(error) = self.tally.write_down(&self.store, self.clock.now()) {
             tracing::warn!(%error, "the use of the last second was not written down");
         }
@@ -194,6 +198,7 @@ impl Verifier {
             ids: KnownIds::new(),
             unknown: Unknown::new(),
             look_ups: Budget::new(LOOK_UPS_A_SECOND),
+            look_ups_waiting: Arc::default(),
             log_lines: Budget::new(LOG_LINES_A_SECOND),
             reads: AtomicU64::new(0),
             tally: Tally::default(),
@@ -220,7 +225,8 @@ impl Verifier {
     /// Reads the changes for the first time, then goes on reading them and writing the tallies down, each on a thread of its own:
     /// neither waits for a request, and no request waits for them. A database that is away now may come later.
     pub fn start(&self) {
-        self.confirm();
+        // The IDs are learnt afterwards: nothing waits for them.
+        self.catch_up(&mut lock(&self.0.reader));
         self.each("changes", READ_CHANGES, Self::confirm);
         self.each("tallies", WRITE_TALLIES, Self::write_tallies);
     }
@@ -279,28 +285,36 @@ impl Verifier {
         }
     }
 
-    /// Reads what others changed, and obeys it.
+    /// Reads what others changed, and obeys it; then learns some more of the IDs that exist.
     pub fn confirm(&self) {
         let mut reader = lock(&self.0.reader);
+        if self.catch_up(&mut reader)
+            && let Err(error) = self.learn_ids(&mut reader.ids)
+        {
+            tracing::warn!(%error, "the IDs of keys cannot be read");
+        }
+    }
+
+    /// Whether the changes could be read.
+    fn catch_up(&self, reader: &mut Reader) -> bool {
         if self.0.cut_off.load(Ordering::Acquire) {
             reader.lost_contact = true;
-            return;
+            return false;
         }
         let began = uptime();
-        match self.read_changes(&mut reader) {
+        match self.read_changes(reader) {
             Ok(()) => {
                 reader.lost_contact = false;
                 let millis = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
                 self.0.confirmed.store(millis.max(1), Ordering::Release);
-                if let Err(error) = self.learn_ids(&mut reader.ids) {
-                    tracing::warn!(%error, "the IDs of keys cannot be read");
-                }
+                true
             }
             Err(error) => {
                 if !reader.lost_contact {
                     tracing::warn!(%error, "changes cannot be read; verification stops answering after max_staleness");
                 }
                 reader.lost_contact = true;
+                false
             }
         }
     }
@@ -486,10 +500,7 @@ impl Verifier {
             return Ok(refused);
         };
         let look = match self.look(id, token) {
-            Look::Unsure(id) => {
-                let (this, owned) = (self.clone(), token.to_owned());
-                tokio::task::spawn_blocking(move || this.look_up(id, &owned)).await.map_err(|_| Unavailable)??
-            }
+            Look::Unsure(id) => self.ask_database(id, token).await?,
             look => look,
         };
         let Look::Match(id, key, presented, hash) = look else { return Ok(refused) };

@@ -154,16 +154,24 @@ impl Tally {
 }
 
 fn write_keys(store: &Store, now: Time, batch: &[(KeyId, KeyTally)]) -> Result<(), StoreError> {
+    let uses: Vec<SecretUse> = batch
+        .iter()
+        .flat_map(|(id, tally)| tally.uses.iter().map(|(hash, at, ip)| SecretUse { key: *id, hash: *hash, at: *at, ip: address(*ip) }))
+        .collect();
+    let counts: Vec<HourCount> = batch
+        .iter()
+        .flat_map(|(id, tally)| {
+            tally.hours.iter().map(|(hour, accepted, refused)| HourCount {
+                tenant: tally.tenant,
+                key: *id,
+                hour: *hour,
+                accepted: *accepted,
+                refused: *refused,
+            })
+        })
+        .collect();
     store.write(now, |tx| {
-        for (id, tally) in batch {
-            for (hash, at, ip) in &tally.uses {
-                usage::secret_used(tx, &SecretUse { key: *id, hash: *hash, at: *at, ip: address(*ip) })?;
-            }
-            for (hour, accepted, refused) in &tally.hours {
-                let count = HourCount { tenant: tally.tenant, key: *id, hour: *hour, accepted: *accepted, refused: *refused };
-                usage::count(tx, &count)?;
-            }
-        }
-        Ok(())
+        usage::secrets_used(tx, &uses)?;
+        usage::count_many(tx, &counts)
     })
 }

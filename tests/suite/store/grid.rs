@@ -402,7 +402,7 @@ both! {
         let now = app.now();
         let hour = now.timestamp() / 3600;
         for (back, accepted) in [(0, 1), (1, 2), (23, 4), (24, 8), (719, 16), (720, 32)] {
-            app.write(|tx| keyward::store::usage::count(tx, &keyward::store::usage::HourCount { tenant, key, hour: hour - back, accepted, refused: 1 }));
+            app.write(|tx| keyward::store::usage::count_many(tx, &[keyward::store::usage::HourCount { tenant, key, hour: hour - back, accepted, refused: 1 }]));
         }
         let month = app.read(|db| grid::usage(db, tenant, &[key], now))[&key];
         assert_eq!((month[29].accepted, month[28].accepted, month[0].accepted), (7, 8, 16));
