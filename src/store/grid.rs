@@ -27,6 +27,8 @@ pub const MOST: usize = 10_000;
 const SAMPLE: usize = 2_000;
 /// How many of the newest keys are tried for a status before its own index is sorted.
 const TRY_NEWEST: usize = 60_000;
+/// The same where each has to be read whole.
+const TRY_NEWEST_WHOLE: usize = 3_000;
 
 /// The status selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -444,6 +446,14 @@ struct Query<'a> {
     owners: Option<Vec<i64>>,
 }
 
+/// What was found on the way to all keys of a filter.
+enum Gathered {
+    /// Every one.
+    All(Vec<Row>),
+    /// Too many; some of them, where the text was looked for.
+    Some(Option<Vec<Row>>),
+}
+
 /// What a gathering starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Driver {
@@ -452,6 +462,8 @@ enum Driver {
     Roles,
     Access,
     Used,
+    /// The part of [`UsedFilter::NotFor30Days`] that was used at some time.
+    UsedLongAgo,
     Tab(Tab),
     Everything,
 }
@@ -536,7 +548,7 @@ impl<'a> Query<'a> {
         {
             sql.add(format!(" AND {access}"));
         }
-        if driver != Driver::Used
+        if !matches!(driver, Driver::Used | Driver::UsedLongAgo)
             && let Some(used) = self.used()
         {
             sql.add(format!(" AND {used}"));
@@ -568,6 +580,10 @@ impl<'a> Query<'a> {
             Driver::Used => {
                 let used = self.used().unwrap_or_else(|| "1 = 1".into());
                 sql.add(format!(" FROM {} WHERE {tenant} AND {used}", self.keys("keys_by_use")));
+            }
+            Driver::UsedLongAgo => {
+                let before = micros(self.view.now - days(30));
+                sql.add(format!(" FROM {} WHERE {tenant} AND k.last_used_at < {before}", self.keys("keys_by_use")));
             }
             Driver::Roles => {
                 let roles = if self.roles.is_empty() { "1 = 0".into() } else { format!("k.access_role_id IN ({})", numbers(&self.roles)) };
@@ -651,8 +667,9 @@ impl<'a> Query<'a> {
         offered.into_iter().filter_map(|(is_set, driver)| is_set.then_some(driver)).collect()
     }
 
-    /// All keys that match the filters but the status, where one of the filters has at most [`MOST`].
-    fn complete(&self, db: &mut Db, sort: Sort) -> Result<Option<Vec<Row>>, StoreError> {
+    /// All keys that match the filters but the status, where one of the filters has at most [`MOST`]; else what was read to find out.
+    fn complete(&self, db: &mut Db, sort: Sort) -> Result<Gathered, StoreError> {
+        let mut sample = None;
         for driver in self.drivers() {
             let mut rows = if driver == Driver::Text {
                 let mut rows = self.gather(db, Driver::Text, sort, MOST)?;
@@ -667,12 +684,14 @@ impl<'a> Query<'a> {
                 }
                 self.gather(db, driver, sort, MOST)?
             };
-            if rows.len() <= MOST {
-                rows.retain(|row| row.hit == 1);
-                return Ok(Some(rows));
+            let is_all = rows.len() <= MOST;
+            rows.retain(|row| row.hit == 1);
+            if is_all {
+                return Ok(Gathered::All(rows));
             }
+            sample = Some(rows);
         }
-        Ok(None)
+        Ok(Gathered::Some(sample))
     }
 
     fn counts_of(&self, rows: &[Row]) -> Counts {
@@ -680,25 +699,26 @@ impl<'a> Query<'a> {
     }
 
     /// Counts of a wide filter: exact bounds by index where only the status counts, else what a sample shows.
-    fn wide_counts(&self, db: &mut Db) -> Result<Counts, StoreError> {
+    fn wide_counts(&self, db: &mut Db, sample: Option<Vec<Row>>) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
-        let Some(driver) = self.drivers().into_iter().max_by_key(|driver| *driver == Driver::Text) else {
+        let Some(driver) = self.drivers().into_iter().next_back() else {
             for (at, (tab, ..)) in Tab::ALL.into_iter().enumerate() {
                 counts[at] = Count::capped(self.status_count(db, tab)?);
             }
             return Ok(counts);
         };
-        let more_work = self.has_others(driver);
-        let most = if more_work { SAMPLE } else { MOST };
-        let mut rows = self.gather(db, driver, Sort::Created, most)?;
-        if driver == Driver::Text && rows.len() <= most {
-            rows = merge(rows, self.gather(db, Driver::Roles, Sort::Created, most)?);
-        }
-        rows.retain(|row| row.hit == 1);
-        let or_more = true;
+        let rows = match sample {
+            Some(rows) => rows,
+            None => {
+                let most = if self.has_others(driver) { SAMPLE } else { MOST };
+                let mut rows = self.gather(db, driver, Sort::Created, most)?;
+                rows.retain(|row| row.hit == 1);
+                rows
+            }
+        };
         for (count, (tab, ..)) in counts.iter_mut().zip(Tab::ALL) {
             let number = rows.iter().filter(|row| row.is_in(tab, self.view)).count();
-            *count = Count { number: number.min(MOST), or_more };
+            *count = Count { number: number.min(MOST), or_more: true };
         }
         Ok(counts)
     }
@@ -742,6 +762,10 @@ impl<'a> Query<'a> {
             _ if self.owners.as_ref().is_some_and(|owners| owners.len() == 1) => Driver::Owners,
             _ => Driver::Everything,
         };
+        if driver == Driver::Everything && filter.used == Some(UsedFilter::NotFor30Days) {
+            let rows = self.newest(db, tab, order, after, limit)?;
+            return if rows.len() == limit { Ok(rows) } else { self.unused(db, tab, order, after, limit) };
+        }
         if driver != Driver::Everything || tab == Tab::All {
             return self.stretch(db, driver, tab, order, after, limit);
         }
@@ -751,6 +775,18 @@ impl<'a> Query<'a> {
             return if rows.len() == limit { Ok(rows) } else { self.stretch(db, Driver::Everything, tab, order, after, limit) };
         }
         self.stretch(db, Driver::Tab(tab), tab, order, after, limit)
+    }
+
+    /// The next keys that were not used for 30 days: those that never were lie in the index by creation, the others do not.
+    fn unused(&self, db: &mut Db, tab: Tab, order: Order, after: Option<(&Value, i64)>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let filter = Filter { used: Some(UsedFilter::Never), ..self.view.filter.clone() };
+        let view = View { filter: &filter, ..self.view.clone() };
+        let never = Query { view: &view, postgres: self.postgres, needle: None, roles: Vec::new(), owners: self.owners.clone() };
+        let mut rows = never.stretch(db, Driver::Used, tab, order, after, limit)?;
+        rows.extend(self.stretch(db, Driver::UsedLongAgo, tab, order, after, limit)?);
+        rows.sort_by(|a, b| compare(order, (&Value::Empty, a.seq), (&Value::Empty, b.seq)));
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     /// What the next [`TRY_NEWEST`] keys hold.
@@ -768,7 +804,8 @@ impl<'a> Query<'a> {
         if let Some((_, seq)) = after {
             sql.add(format!(" AND k.seq {sign} {seq}"));
         }
-        sql.add(format!(" ORDER BY k.seq {direction} LIMIT {TRY_NEWEST}) AS k WHERE 1 = 1"));
+        let tried = if others { TRY_NEWEST_WHOLE } else { TRY_NEWEST };
+        sql.add(format!(" ORDER BY k.seq {direction} LIMIT {tried}) AS k WHERE 1 = 1"));
         if let Some(status) = self.tab(tab) {
             sql.add(format!(" AND {status}"));
         }
@@ -903,12 +940,15 @@ enum Found {
 
 fn find(db: &mut Db, query: &Query<'_>, order: Order) -> Result<(Found, Counts), StoreError> {
     let tab = query.view.filter.tab;
-    if let Some(mut rows) = query.complete(db, order.sort)? {
-        let counts = query.counts_of(&rows);
-        rows.retain(|row| row.is_in(tab, query.view));
-        return Ok((Found::Complete(sorted(rows, order)), counts));
-    }
-    let counts = query.wide_counts(db)?;
+    let sample = match query.complete(db, order.sort)? {
+        Gathered::All(mut rows) => {
+            let counts = query.counts_of(&rows);
+            rows.retain(|row| row.is_in(tab, query.view));
+            return Ok((Found::Complete(sorted(rows, order)), counts));
+        }
+        Gathered::Some(sample) => sample,
+    };
+    let counts = query.wide_counts(db, sample)?;
     // A status that few keys have is complete, too: its keys may lie anywhere in the order.
     if tab != Tab::All && query.status_count(db, tab)? <= MOST {
         let mut rows = query.gather(db, Driver::Tab(tab), order.sort, MOST)?;
@@ -1155,8 +1195,8 @@ pub fn usage(db: &mut Db, tenant: TenantId, ids: &[KeyId], now: Time) -> Result<
 pub fn counts(db: &mut Db, view: &View<'_>) -> Result<Counts, StoreError> {
     let query = Query::new(db, view)?;
     match query.complete(db, Sort::Created)? {
-        Some(rows) => Ok(query.counts_of(&rows)),
-        None => query.wide_counts(db),
+        Gathered::All(rows) => Ok(query.counts_of(&rows)),
+        Gathered::Some(sample) => query.wide_counts(db, sample),
     }
 }
 

@@ -244,16 +244,16 @@ CREATE TABLE keys (
     FOREIGN KEY (tenant_id, owner_id) REFERENCES members (tenant_id, id),
     FOREIGN KEY (tenant_id, access_role_id) REFERENCES access_roles (tenant_id, id)
 );
--- Statuses by creation, without a look at the wide rows.
+-- With what a status is worked out from, so that the wide rows are not looked at.
 CREATE INDEX keys_by_seq ON keys (tenant_id, seq, expires_at, disabled_at, revoked_at);
-CREATE INDEX keys_by_owner ON keys (tenant_id, owner_id, seq);
+CREATE INDEX keys_by_owner ON keys (tenant_id, owner_id, seq) INCLUDE (expires_at, disabled_at, revoked_at);
 CREATE INDEX keys_by_name ON keys (tenant_id, name_folded, seq);
 CREATE INDEX keys_by_owner_name ON keys (tenant_id, owner_folded, seq);
-CREATE INDEX keys_by_changed ON keys (tenant_id, changed_at, seq);
+CREATE INDEX keys_by_changed ON keys (tenant_id, changed_at, seq) INCLUDE (expires_at, disabled_at, revoked_at);
 CREATE INDEX keys_by_expiry ON keys (tenant_id, expires_at, seq);
-CREATE INDEX keys_by_use ON keys (tenant_id, last_used_at, seq);
-CREATE INDEX keys_by_access ON keys (tenant_id, access_kind, seq);
-CREATE INDEX keys_by_access_role ON keys (tenant_id, access_role_id, seq);
+CREATE INDEX keys_by_use ON keys (tenant_id, last_used_at, seq) INCLUDE (expires_at, disabled_at, revoked_at);
+CREATE INDEX keys_by_access ON keys (tenant_id, access_kind, seq) INCLUDE (expires_at, disabled_at, revoked_at);
+CREATE INDEX keys_by_access_role ON keys (tenant_id, access_role_id, seq) INCLUDE (expires_at, disabled_at, revoked_at);
 CREATE INDEX keys_revoked ON keys (tenant_id, seq) WHERE revoked_at IS NOT NULL;
 CREATE INDEX keys_disabled ON keys (tenant_id, seq) WHERE revoked_at IS NULL AND disabled_at IS NOT NULL;
 CREATE INDEX keys_live ON keys (tenant_id, expires_at, seq) WHERE revoked_at IS NULL AND disabled_at IS NULL;
