@@ -406,7 +406,7 @@ impl Bench {
                  server {{ listen 127.0.0.1:{port}; location / {{ auth_request /_auth; auth_request_set $key_id $upstream_http_x_key_id; root {}; }}
                  location = /_auth {{ internal; proxy_pass http://{name}/api/v1/auth; proxy_http_version 1.1; proxy_pass_request_body off;
                  proxy_set_header Connection \"\"; proxy_set_header Content-Length \"\"; proxy_set_header X-Keyward-Gateway {};
-                 proxy_set_header X-Forwarded-For $remote_addr; }} }}\n",
+                 proxy_set_header X-Forwarded-For 203.0.113.7; }} }}\n",
                 dir.join("www").display(),
                 self.gateway
             )
