@@ -17,6 +17,7 @@ struct DocsPage {
     base: String,
     codes: Vec<(&'static str, &'static str, &'static str)>,
     gateways: String,
+    policies: [(&'static str, &'static str, &'static str); 5],
 }
 
 /// The page, for everybody who is signed in.
@@ -46,6 +47,7 @@ pub async fn page(person: SignedIn, _req: HttpRequest) -> WebResult {
         base: person.site.settings.public_url.clone(),
         codes: codes.iter().map(|(code, status, words)| (code.as_str(), *status, *words)).collect(),
         gateways,
+        policies: super::docs_policies::PAGES,
     };
     show(&page)
 }

@@ -42,6 +42,7 @@ pub mod access_roles;
 pub mod assets;
 mod chart;
 pub mod docs;
+pub mod docs_policies;
 pub mod error;
 pub mod events;
 pub mod events_export;
@@ -220,6 +221,7 @@ pub fn urls() -> Pages {
             .route("/invite/{token}", get().to(invite::ask))
             .route("/invite/{token}", post().to(invite::join))
             .route("/docs", get().to(docs::page))
+            .route("/docs/{policy}", get().to(docs_policies::page))
             .route("/t/{tenant}/explain", get().to(explain::page))
             .route("/t/{tenant}/keys/disable", get().to(keys_many::confirm))
             .route("/t/{tenant}/keys/disable", post().to(keys_many::act))

@@ -17,6 +17,7 @@ mod installation_pages;
 mod key_pages;
 mod mail;
 mod member_pages;
+mod policies;
 mod settings;
 mod sign_in;
 mod start;
