@@ -18,6 +18,7 @@ mod key_pages;
 mod mail;
 mod member_pages;
 mod policies;
+mod route_walk;
 mod settings;
 mod sign_in;
 mod start;

@@ -52,6 +52,17 @@ impl Browser {
         Self { agent: self.agent.clone(), base: self.base.clone(), csrf: self.csrf.clone() }
     }
 
+    /// The cookies, as a request carries them.
+    pub fn cookies(&self) -> String {
+        let jar = self.agent.cookie_jar_lock();
+        jar.iter().map(|cookie| format!("{}={}", cookie.name(), cookie.value())).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The token of the last page's forms.
+    pub fn token(&self) -> String {
+        self.csrf.borrow().clone()
+    }
+
     /// Opens a page; a redirect is shown, not followed.
     pub fn get(&self, path: &str) -> Page {
         self.get_with(path, &[])
@@ -99,6 +110,14 @@ impl Browser {
         let request = self.agent.post(format!("{}{path}", self.base)).header("origin", &self.base).header("sec-fetch-site", "same-origin");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.seen(page(path, request.send_form(all)))
+    }
+
+    /// Posts fields as another site can make this browser do it: with these headers instead of those of our own forms.
+    pub fn post_from(&self, path: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Page {
+        let csrf = self.csrf.borrow().clone();
+        let all: Vec<(&str, &str)> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
+        let request = headers.iter().fold(self.agent.post(format!("{}{path}", self.base)), |request, (name, value)| request.header(*name, *value));
+        page(path, request.send_form(all))
     }
 
     /// Opens the page at `path`, changes these fields of its form that posts to `action`, and sends it.

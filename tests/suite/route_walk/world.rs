@@ -1,0 +1,342 @@
+//! Who walks, and what they walk over: people in their browsers, things that URLs name, and a look at every table.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use diesel::{
+    Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection,
+    connection::SimpleConnection as _,
+    sql_query,
+    sql_types::{Nullable, Text},
+};
+use keyward::{
+    actions::{By, Who, credentials, keys},
+    chance,
+    domain::{
+        access::{KeyAccess, ResourceSet},
+        ids::KeyId,
+        ip_range::IpRanges,
+        lifetime::{Choice, Lifetime},
+        permission::BuiltIn,
+        token::{Purpose, Token, fresh_id},
+    },
+    store::{AnyConn, gateways, members, tenants},
+};
+
+use crate::support::{
+    TestApp,
+    browser::{Browser, Page},
+};
+
+/// What no answer may tell of a key that one may not see.
+pub const CANARY: &str = "canary in a coal mine";
+
+/// Columns that say when somebody was last seen, and where: the one thing that looking changes.
+const SEEN: [&str; 2] = ["seen_at", "last_tenant"];
+
+/// A tenant that things are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// acme's.
+    Acme,
+    /// globex's.
+    Globex,
+    /// Nobody's: a well-formed name of nothing.
+    Nobody,
+}
+
+/// One request with its form.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: &'static str,
+    pub path: String,
+    pub fields: Vec<(String, String)>,
+}
+
+/// What the names in a path stand for, made once and kept for all who may not touch it.
+#[derive(Debug, Clone, Default)]
+pub struct Thing {
+    pub names: BTreeMap<&'static str, String>,
+    pub token: String,
+}
+
+impl Thing {
+    /// `path` with every `{name}` filled in.
+    pub fn fill(&self, path: &str) -> String {
+        let mut filled = path.replace("<token>", &self.token);
+        for (name, value) in &self.names {
+            filled = filled.replace(&format!("{{{name}}}"), value);
+        }
+        while let Some((start, end)) = filled.find('{').and_then(|start| Some((start, filled[start..].find('}')? + start))) {
+            let inner = filled[start + 1..end].to_owned();
+            let (_, value) = inner.split_once('=').unwrap_or_else(|| panic!("{path}: nothing is known of {{{inner}}}"));
+            filled.replace_range(start..=end, value);
+        }
+        filled
+    }
+}
+
+/// Everybody and everything.
+pub struct World<'a> {
+    pub app: &'a TestApp,
+    browsers: RefCell<BTreeMap<&'static str, std::rc::Rc<Browser>>>,
+    conn: RefCell<AnyConn>,
+    columns: BTreeMap<String, Vec<String>>,
+    made: AtomicUsize,
+    settings: String,
+}
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    of: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct Rows {
+    #[diesel(sql_type = Text)]
+    of: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    text: Option<String>,
+}
+
+impl<'a> World<'a> {
+    /// Signs everybody in; then emil, who may do everything in acme, is suspended.
+    pub fn new(app: &'a TestApp) -> Self {
+        app.write(|tx| {
+            for tenant in app.fixture.tenants.values() {
+                let tenant = tenants::get(tx, *tenant)?;
+                let settings = keyward::domain::tenant::Settings { keys_per_member: 1000, ..tenant.settings.clone() };
+                tenants::save_settings(tx, &tenant, &settings)?;
+            }
+            Ok(())
+        });
+        let url = &app.app.config.database_url;
+        let mut conn = match url.strip_prefix("sqlite://") {
+            Some(path) => AnyConn::Sqlite(SqliteConnection::establish(path).unwrap()),
+            None => AnyConn::Postgres(PgConnection::establish(url).unwrap()),
+        };
+        let columns = columns(&mut conn);
+        let mut world =
+            Self { app, browsers: RefCell::default(), conn: RefCell::new(conn), columns, made: AtomicUsize::new(0), settings: String::new() };
+        world.settings = world.one("SELECT settings AS \"of\", name AS text FROM tenants WHERE slug = 'acme'");
+        for name in ["nora", "mia", "dora", "audrey", "ada", "gus", "root", "emil", "nobody"] {
+            world.sign_in(name);
+        }
+        let (tenant, emil) = (app.fixture.tenants["acme"], app.fixture.members["acme/emil"]);
+        app.write(|tx| {
+            members::give_built_in(tx, tenant, emil, BuiltIn::TenantAdmin)?;
+            members::set_suspended(tx, tenant, emil, true)
+        });
+        world
+    }
+
+    fn sign_in(&self, name: &'static str) {
+        let browser = if name == "nobody" { self.app.browser() } else { self.app.signed_in(name) };
+        browser.open(if name == "nobody" { "/login" } else { "/profile" });
+        self.browsers.borrow_mut().insert(name, browser.into());
+    }
+
+    /// A person's browser.
+    pub fn browser(&self, name: &str) -> std::rc::Rc<Browser> {
+        self.browsers.borrow()[name].clone()
+    }
+
+    /// Signs a person in again whose session has ended.
+    pub fn come_back(&self, name: &'static str) {
+        if name != "nobody" && self.browser(name).get("/profile").status != 200 {
+            self.sign_in(name);
+        }
+    }
+
+    /// Things of a tenant, each new, in the state that the path is about.
+    pub fn thing(&self, whose: Whose, path: &str) -> Thing {
+        let (slug, owner) = match whose {
+            Whose::Globex => ("globex", "gus"),
+            _ => ("acme", "dora"),
+        };
+        let mut thing = Thing::default();
+        thing.names.insert("tenant", "acme".to_owned());
+        for (name, before) in names(path) {
+            let value = match (name, before) {
+                ("tenant", _) => continue,
+                (name, _) if name.contains('=') => continue,
+                ("key", _) => {
+                    let (id, token) = self.key(whose, slug, owner, path);
+                    thing.token = token;
+                    id
+                }
+                ("id", "gateways") => self.gateway(whose, slug),
+                ("service", _) => match whose {
+                    Whose::Acme => self.app.fixture.members["acme/ci"].to_string(),
+                    Whose::Globex => self.app.fixture.members["globex/gus"].to_string(),
+                    Whose::Nobody => "987654321".to_owned(),
+                },
+                ("token", _) if path.starts_with("/password/reset/") => {
+                    let token = self.app.write(|tx| credentials::start_reset(tx, "mia@acme.example")).unwrap();
+                    token.reveal().to_owned()
+                }
+                ("token", _) => Token::make(Purpose::SetUp, fresh_id(&mut chance::fill), &mut chance::fill).reveal().to_owned(),
+                // Somebody else's.
+                ("session", _) => self
+                    .one("SELECT public_id AS \"of\", name AS text FROM sessions JOIN accounts ON accounts.id = account_id WHERE name LIKE 'Nora%'"),
+                (name, before) => panic!("{path}: what is {{{name}}} after {before}?"),
+            };
+            thing.names.insert(name, value);
+        }
+        if path.contains("/keys/find") && thing.token.is_empty() {
+            thing.token = self.key(whose, slug, owner, path).1;
+        }
+        thing
+    }
+
+    fn key(&self, whose: Whose, slug: &str, owner: &str, path: &str) -> (String, String) {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        if whose == Whose::Nobody {
+            let id = fresh_id(&mut chance::fill);
+            return (id.to_string(), Token::make(Purpose::Key, id, &mut chance::fill).reveal().to_owned());
+        }
+        let account = self.app.person(owner).account;
+        let owner = self.app.fixture.members[&format!("{slug}/{owner}")];
+        let now = self.app.now();
+        let made = self.app.app.store.write(now, |tx| -> Result<(KeyId, String), keys::KeyError> {
+            let acting = members::acting(tx, slug, account)?.unwrap();
+            let by = By { who: Who::Member(Box::new(acting)), address: None, user_agent: String::new(), now, session: None };
+            let form = keys::KeyForm {
+                name: Some(format!("{CANARY} {number}").parse().unwrap()),
+                comment: CANARY.to_owned(),
+                access: KeyAccess::Owner,
+                resources: ResourceSet::All,
+                ip_ranges: IpRanges::default(),
+                notice_recipients: vec![],
+            };
+            let expiry = Choice::For(Lifetime::Months(12));
+            let made = keys::create(tx, &by, owner, &form, expiry, &format!("walk-{number}"), None)?;
+            let id = made.key.id;
+            if path.contains("/enable") {
+                keys::disable(tx, &by, id)?;
+            }
+            if path.contains("/keys/delete") {
+                keys::revoke(tx, &by, id, "")?;
+            }
+            Ok((id, made.token.reveal().to_owned()))
+        });
+        let (id, token) = made.unwrap();
+        if path.contains("/finish") && whose == Whose::Acme {
+            let dora = self.browser("dora");
+            let code = self.code("dora");
+            let rolled = dora.submit(&format!("/t/acme/keys/{id}/roll"), &[("totp", &code)]);
+            assert_eq!(rolled.status, 200, "{}", rolled.text());
+        }
+        (id.to_string(), token)
+    }
+
+    fn gateway(&self, whose: Whose, slug: &str) -> String {
+        if whose == Whose::Nobody {
+            return "987654321".to_owned();
+        }
+        let (tenant, id) = (self.app.fixture.tenants[slug], fresh_id(&mut chance::fill));
+        let token = Token::make(Purpose::Gateway, id, &mut chance::fill);
+        let pepper = self.app.app.secrets.pepper_version();
+        let hash = self.app.app.secrets.token_hash(pepper, Purpose::Gateway, tenant, token.reveal()).unwrap();
+        let new = gateways::New { public_id: id, name: CANARY, by: "Ada Example", expires_at: None, hash, pepper };
+        self.app.write(|tx| gateways::create(tx, tenant, &new)).to_string()
+    }
+
+    /// A code that works once; a made-up one for who has no authenticator.
+    pub fn code(&self, name: &str) -> String {
+        let has = self.app.fixture.people.iter().any(|person| person.name == name && person.totp.is_some());
+        if has { self.app.code(name) } else { "123456".to_owned() }
+    }
+
+    /// Sends a request as somebody, with the token of their own session.
+    pub fn send(&self, name: &str, request: &Request) -> Page {
+        let browser = self.browser(name);
+        if request.method == "GET" {
+            return browser.get(&request.path);
+        }
+        let fields: Vec<(&str, &str)> = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        browser.post(&request.path, &fields)
+    }
+
+    /// Runs a statement behind everybody's back.
+    pub fn sql(&self, statement: &str) {
+        self.conn.borrow_mut().batch_execute(statement).unwrap();
+    }
+
+    /// The first column of the only row.
+    pub fn one(&self, query: &str) -> String {
+        let rows: Vec<Rows> = match &mut *self.conn.borrow_mut() {
+            AnyConn::Sqlite(conn) => sql_query(query).load(conn).unwrap(),
+            AnyConn::Postgres(conn) => sql_query(query).load(conn).unwrap(),
+        };
+        rows.into_iter().next().unwrap().of
+    }
+
+    /// What every table holds, but for when somebody was last seen.
+    pub fn tables(&self) -> BTreeMap<String, String> {
+        let mut conn = self.conn.borrow_mut();
+        let rows = |columns: &[String], quote: &dyn Fn(&str) -> String| columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join("||'|'||");
+        let parts = self.columns.iter().map(|(table, columns)| match &*conn {
+            AnyConn::Sqlite(_) => {
+                let row = rows(columns, &|name| format!("quote(\"{name}\")"));
+                format!("SELECT '{table}' AS \"of\", group_concat(r, char(10)) AS text FROM (SELECT {row} AS r FROM \"{table}\" ORDER BY 1)")
+            }
+            AnyConn::Postgres(_) => {
+                let row = rows(columns, &|name| format!("coalesce(\"{name}\"::text, '')"));
+                format!("SELECT '{table}' AS \"of\", string_agg(r, chr(10) ORDER BY r) AS text FROM (SELECT {row} AS r FROM \"{table}\") t")
+            }
+        });
+        let query = parts.collect::<Vec<_>>().join(" UNION ALL ");
+        let found: Vec<Rows> = match &mut *conn {
+            AnyConn::Sqlite(conn) => sql_query(query).load(conn).unwrap(),
+            AnyConn::Postgres(conn) => sql_query(query).load(conn).unwrap(),
+        };
+        found.into_iter().map(|rows| (rows.of, rows.text.unwrap_or_default())).collect()
+    }
+
+    /// Makes acme's settings what they were.
+    pub fn restore_settings(&self) {
+        self.sql(&format!("UPDATE tenants SET settings = '{}' WHERE slug = 'acme'", self.settings));
+    }
+}
+
+/// The names in a path, each with the part before it: `("id", "gateways")`.
+fn names(path: &str) -> Vec<(&'static str, &'static str)> {
+    let path: &'static str = path.to_owned().leak();
+    let mut found = Vec::new();
+    for (at, _) in path.match_indices('{') {
+        let name = path[at + 1..].split('}').next().unwrap();
+        let before = path[..at].trim_end_matches(['/', '=']).rsplit(['/', '?', '&']).next().unwrap_or_default();
+        found.push((name, before));
+    }
+    found
+}
+
+fn columns(conn: &mut AnyConn) -> BTreeMap<String, Vec<String>> {
+    let all: Vec<Column> = match conn {
+        AnyConn::Sqlite(conn) => sql_query(
+            "SELECT m.name AS \"of\", c.name AS name FROM sqlite_master m, pragma_table_info(m.name) c
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE 'keys_search%' ORDER BY m.name, c.cid",
+        )
+        .load(conn)
+        .unwrap(),
+        AnyConn::Postgres(conn) => sql_query(
+            "SELECT table_name::text AS \"of\", column_name::text AS name FROM information_schema.columns
+             WHERE table_schema = 'public' ORDER BY table_name, ordinal_position",
+        )
+        .load(conn)
+        .unwrap(),
+    };
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for column in all.into_iter().filter(|column| !SEEN.contains(&column.name.as_str())) {
+        tables.entry(column.of).or_default().push(column.name);
+    }
+    assert!(tables.len() > 15, "{tables:?}");
+    tables
+}
