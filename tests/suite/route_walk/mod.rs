@@ -47,7 +47,8 @@ impl Row {
     /// Whether a thing is named beside the tenant.
     fn names_a_thing(&self) -> bool {
         let all = format!("{}{}{:?}", self.path, self.page, self.fields);
-        ["{key}", "{id}", "{service}", "{member}", "{role}", "<token>"].iter().any(|name| all.contains(name))
+        all.contains("<token>")
+            || all.match_indices('{').any(|(at, _)| !all[at..].starts_with("{tenant}") && !all[at..].split('}').next().unwrap().contains('='))
     }
 
     /// The request for `thing`, with the form as `knower` gets it; the fields of the row are filled in for `sender`.

@@ -23,7 +23,7 @@ use keyward::{
         permission::BuiltIn,
         token::{Purpose, Token, fresh_id},
     },
-    store::{AnyConn, gateways, members, tenants},
+    store::{AnyConn, access, gateways, members, tenants},
 };
 
 use crate::support::{
@@ -172,6 +172,7 @@ impl<'a> World<'a> {
                     id
                 }
                 ("id", "gateways") => self.gateway(whose, slug),
+                ("scope" | "role" | "resource", _) if path.contains("/access/") => self.access(whose, slug, name),
                 ("service", _) => match whose {
                     Whose::Acme => self.app.fixture.members["acme/ci"].to_string(),
                     Whose::Globex => self.app.fixture.members["globex/gus"].to_string(),
@@ -234,6 +235,29 @@ impl<'a> World<'a> {
             assert_eq!(rolled.status, 200, "{}", rolled.text());
         }
         (id.to_string(), token)
+    }
+
+    /// A scope, an access role or a resource that nobody holds.
+    fn access(&self, whose: Whose, slug: &str, what: &str) -> String {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let (tenant, scope) = (self.app.fixture.tenants[slug], format!("{slug}:walk{number}"));
+        match (what, whose) {
+            ("scope", Whose::Nobody) => format!("nobody:walk{number}"),
+            (_, Whose::Nobody) => "987654321".to_owned(),
+            ("scope", _) => {
+                self.app.write(|tx| access::create_scope(tx, tenant, &scope.parse().unwrap(), CANARY));
+                scope
+            }
+            ("role", _) => self.app.write(|tx| access::create_role(tx, tenant, &format!("{CANARY} {number}"), "", &["invoices:read".parse().unwrap()].into())).to_string(),
+            _ => {
+                let resource = format!("{slug}:walk{number}").parse().unwrap();
+                self.app.write(|tx| access::create_resource(tx, tenant, &resource, CANARY));
+                self.one(&format!(
+                    "SELECT CAST(id AS text) AS \"of\", name AS text FROM resources WHERE name = 'walk{number}' AND tenant_id = {}",
+                    tenant.number()
+                ))
+            }
+        }
     }
 
     fn gateway(&self, whose: Whose, slug: &str) -> String {
