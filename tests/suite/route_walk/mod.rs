@@ -102,9 +102,7 @@ fn look_at(page: &Page, who: &str, wrong: &mut Wrong) {
 
 /// Sends a request and compares answer and tables with what is expected.
 fn ask(world: &World<'_>, who: &'static str, request: &Request, expected: Expected, wrong: &mut Wrong) -> Page {
-    let before = world.tables();
-    let page = world.send(who, request);
-    let after = world.tables();
+    let (before, page, after) = world.watch(who, request);
     let line = format!("{} {} as {who}", request.method, request.path);
     look_at(&page, &line, wrong);
     wrong.unless(page.status == expected.status, || {
@@ -299,9 +297,8 @@ both! {
                 let theirs = if slug == "globex" { &acmes } else { &others[0] };
                 let answers = [theirs, &others[1]].map(|thing| {
                     let request = moved(thing, slug);
-                    let before = world.tables();
-                    let page = world.send(who, &request);
-                    wrong.unless(world.tables() == before, || format!("{} {} as {who} changed something", request.method, request.path));
+                    let (before, page, after) = world.watch(who, &request);
+                    wrong.unless(before == after, || format!("{} {} as {who} changed something", request.method, request.path));
                     look_at(&page, who, &mut wrong);
                     if page.status == 303 {
                         // What is said once is said here.

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    rc::Rc,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -20,10 +21,12 @@ use keyward::{
         ids::KeyId,
         ip_range::IpRanges,
         lifetime::{Choice, Lifetime},
+        mail::Role,
         permission::BuiltIn,
+        time::days,
         token::{Purpose, Token, fresh_id},
     },
-    store::{AnyConn, access, gateways, members, tenants},
+    store::{AnyConn, access, extensions, gateways, members, outbox, tenants},
 };
 
 use crate::support::{
@@ -34,8 +37,14 @@ use crate::support::{
 /// What no answer may tell of a key that one may not see.
 pub const CANARY: &str = "canary in a coal mine";
 
+/// An extra recipient of notices.
+const EXTRA: &str = "pager@acme.example";
+
 /// Columns that say when somebody was last seen, and where: the one thing that looking changes.
 const SEEN: [&str; 2] = ["seen_at", "last_tenant"];
+
+/// The rows of each table.
+pub type Tables = BTreeMap<String, String>;
 
 /// A tenant that things are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +91,12 @@ impl Thing {
 /// Everybody and everything.
 pub struct World<'a> {
     pub app: &'a TestApp,
-    browsers: RefCell<BTreeMap<&'static str, std::rc::Rc<Browser>>>,
+    browsers: RefCell<BTreeMap<&'static str, Rc<Browser>>>,
     conn: RefCell<AnyConn>,
     columns: BTreeMap<String, Vec<String>>,
     made: AtomicUsize,
     settings: String,
+    last: RefCell<Option<Rc<Tables>>>,
 }
 
 #[derive(QueryableByName)]
@@ -122,8 +132,15 @@ impl<'a> World<'a> {
             None => AnyConn::Postgres(PgConnection::establish(url).unwrap()),
         };
         let columns = columns(&mut conn);
-        let mut world =
-            Self { app, browsers: RefCell::default(), conn: RefCell::new(conn), columns, made: AtomicUsize::new(0), settings: String::new() };
+        let mut world = Self {
+            app,
+            browsers: RefCell::default(),
+            conn: RefCell::new(conn),
+            columns,
+            made: AtomicUsize::new(0),
+            settings: String::new(),
+            last: RefCell::default(),
+        };
         world.settings = world.one("SELECT settings AS \"of\", name AS text FROM tenants WHERE slug = 'acme'");
         for name in ["nora", "mia", "dora", "audrey", "ada", "gus", "root", "emil", "nobody"] {
             world.sign_in(name);
@@ -143,7 +160,8 @@ impl<'a> World<'a> {
     }
 
     /// A person's browser.
-    pub fn browser(&self, name: &str) -> std::rc::Rc<Browser> {
+    pub fn browser(&self, name: &str) -> Rc<Browser> {
+        self.last.take();
         self.browsers.borrow()[name].clone()
     }
 
@@ -156,6 +174,7 @@ impl<'a> World<'a> {
 
     /// Things of a tenant, each new, in the state that the path is about.
     pub fn thing(&self, whose: Whose, path: &str) -> Thing {
+        self.last.take();
         let (slug, owner) = match whose {
             Whose::Globex => ("globex", "gus"),
             _ => ("acme", "dora"),
@@ -182,6 +201,7 @@ impl<'a> World<'a> {
                     let token = self.app.write(|tx| credentials::start_reset(tx, "mia@acme.example")).unwrap();
                     token.reveal().to_owned()
                 }
+                ("token", _) if path.starts_with("/extend/") => self.extend_link(path),
                 ("token", _) => Token::make(Purpose::SetUp, fresh_id(&mut chance::fill), &mut chance::fill).reveal().to_owned(),
                 // Somebody else's.
                 ("session", _) => self
@@ -204,7 +224,7 @@ impl<'a> World<'a> {
         }
         let account = self.app.person(owner).account;
         let owner = self.app.fixture.members[&format!("{slug}/{owner}")];
-        let now = self.app.now();
+        let (now, mailed) = (self.app.now(), path.starts_with("/extend/"));
         let made = self.app.app.store.write(now, |tx| -> Result<(KeyId, String), keys::KeyError> {
             let acting = members::acting(tx, slug, account)?.unwrap();
             let by = By { who: Who::Member(Box::new(acting)), address: None, user_agent: String::new(), now, session: None };
@@ -214,9 +234,9 @@ impl<'a> World<'a> {
                 access: KeyAccess::Owner,
                 resources: ResourceSet::All,
                 ip_ranges: IpRanges::default(),
-                notice_recipients: vec![],
+                notice_recipients: if mailed { vec![EXTRA.parse().unwrap()] } else { vec![] },
             };
-            let expiry = Choice::For(Lifetime::Months(12));
+            let expiry = Choice::For(if mailed { Lifetime::Days(10) } else { Lifetime::Months(12) });
             let made = keys::create(tx, &by, owner, &form, expiry, &format!("walk-{number}"), None)?;
             let id = made.key.id;
             if path.contains("/enable") {
@@ -237,6 +257,22 @@ impl<'a> World<'a> {
         (id.to_string(), token)
     }
 
+    /// The token of a notice to an extra recipient, of a key that expires in ten days.
+    fn extend_link(&self, path: &str) -> String {
+        let (id, _) = self.key(Whose::Acme, "acme", "dora", path);
+        let (tenant, id) = (self.app.fixture.tenants["acme"], KeyId::parse(&id).unwrap());
+        let now = self.app.now();
+        let line = outbox::NewNotice { key: id, stage: "before_14".into(), expires_at: now + days(10), role: Role::Extra };
+        let to = outbox::To { address: EXTRA.to_owned(), name: String::new() };
+        self.app.write(|tx| outbox::add_notices(tx, tenant, &to, now, &[line]));
+        let notice = self.app.read(|db| {
+            let mails = outbox::list(db, tenant, None, None, 100)?;
+            let notices: Result<Vec<_>, _> = mails.iter().map(|mail| outbox::notices_of(db, mail.id)).collect();
+            Ok(notices?.into_iter().flatten().find(|notice| notice.key == id))
+        });
+        extensions::token(&self.app.app.secrets, &notice.unwrap()).reveal().to_owned()
+    }
+
     /// A scope, an access role or a resource that nobody holds.
     fn access(&self, whose: Whose, slug: &str, what: &str) -> String {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
@@ -248,7 +284,10 @@ impl<'a> World<'a> {
                 self.app.write(|tx| access::create_scope(tx, tenant, &scope.parse().unwrap(), CANARY));
                 scope
             }
-            ("role", _) => self.app.write(|tx| access::create_role(tx, tenant, &format!("{CANARY} {number}"), "", &["invoices:read".parse().unwrap()].into())).to_string(),
+            ("role", _) => self
+                .app
+                .write(|tx| access::create_role(tx, tenant, &format!("{CANARY} {number}"), "", &["invoices:read".parse().unwrap()].into()))
+                .to_string(),
             _ => {
                 let resource = format!("{slug}:walk{number}").parse().unwrap();
                 self.app.write(|tx| access::create_resource(tx, tenant, &resource, CANARY));
@@ -274,13 +313,14 @@ impl<'a> World<'a> {
 
     /// A code that works once; a made-up one for who has no authenticator.
     pub fn code(&self, name: &str) -> String {
+        self.last.take();
         let has = self.app.fixture.people.iter().any(|person| person.name == name && person.totp.is_some());
         if has { self.app.code(name) } else { "123456".to_owned() }
     }
 
     /// Sends a request as somebody, with the token of their own session.
     pub fn send(&self, name: &str, request: &Request) -> Page {
-        let browser = self.browser(name);
+        let browser = self.browsers.borrow()[name].clone();
         if request.method == "GET" {
             return browser.get(&request.path);
         }
@@ -290,6 +330,7 @@ impl<'a> World<'a> {
 
     /// Runs a statement behind everybody's back.
     pub fn sql(&self, statement: &str) {
+        self.last.take();
         self.conn.borrow_mut().batch_execute(statement).unwrap();
     }
 
@@ -302,8 +343,17 @@ impl<'a> World<'a> {
         rows.into_iter().next().unwrap().of
     }
 
+    /// Sends a request, and says what the tables held before and after it. Nobody else is at work meanwhile.
+    pub fn watch(&self, name: &str, request: &Request) -> (Rc<Tables>, Page, Rc<Tables>) {
+        let before = self.last.take().unwrap_or_else(|| Rc::new(self.tables()));
+        let page = self.send(name, request);
+        let after = Rc::new(self.tables());
+        self.last.replace(Some(Rc::clone(&after)));
+        (before, page, after)
+    }
+
     /// What every table holds, but for when somebody was last seen.
-    pub fn tables(&self) -> BTreeMap<String, String> {
+    pub fn tables(&self) -> Tables {
         let mut conn = self.conn.borrow_mut();
         let rows = |columns: &[String], quote: &dyn Fn(&str) -> String| columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join("||'|'||");
         let parts = self.columns.iter().map(|(table, columns)| match &*conn {
