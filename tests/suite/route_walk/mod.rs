@@ -397,6 +397,11 @@ both! {
                 wrong.unless(page.status == 404 || led, || format!("GET {path} as {who}: {}", page.status));
             }
         }
+        for row in OF_THE_INSTALLATION.iter().filter(|row| row.method == "GET" && row.path.contains('{')) {
+            let path = world.thing(Whose::Nobody, &row.paths()).fill(row.path);
+            let page = world.browser("root").get(&path);
+            wrong.unless(page.status == 404, || format!("GET {path} as root: {}", page.status));
+        }
         let cookie = |name: &str| world.browser(name).cookies();
         for row in IN_A_TENANT.iter().chain(OF_AN_ACCOUNT).chain(OF_THE_INSTALLATION) {
             let path = row.path.replace("{token}", "kwr_none");

@@ -133,6 +133,12 @@ pub const IN_A_TENANT: &[Row] = &[
     get("/t/{tenant}/gateways/{id}/revoke",        "403  403  403  403  200"),
     post("/t/{tenant}/gateways/{id}/revoke",       "403  403  403  403  303").with(&[("totp", "<code>")]),
 
+    // Everybody sees the events of their own keys.
+    get("/t/{tenant}/events",                      "200  200  200  200  200"),
+    get("/t/{tenant}/events.csv",                  "200+ 200+ 200+ 200+ 200+"),
+    get("/t/{tenant}/events.jsonl",                "200+ 200+ 200+ 200+ 200+"),
+    get("/t/{tenant}/events/{number}",             "404  404  200  200  200"),
+
     get("/t/{tenant}/settings",                    "403  403  403  403  200"),
     post("/t/{tenant}/settings/{card=limits}",     "403  403  403  403  303").from("/t/{tenant}/settings").with(&[("per_member", "900")]),
     post("/t/{tenant}/settings/{card=life}",       "403  403  403  403  303").from("/t/{tenant}/settings").with(&[("overlap", "7")]),
@@ -186,7 +192,24 @@ pub const OWNERS: [&str; 3] = ["nobody", "ada", "root"];
 /// Pages over all tenants.
 #[rustfmt::skip]
 pub const OF_THE_INSTALLATION: &[Row] = &[
-    //                                              nob. ada  root
+    //                                                       nob. ada  root
+    get("/installation/tenants",                            "303  404  200"),
+    get("/installation/tenants/new",                        "303  404  200"),
+    post("/installation/tenants/new",                       "303= 404  200").with(&[("name", "Walked"), ("slug", "walked"), ("admin", "first@walked.example")]),
+    get("/installation/tenants/{slug}/edit",                "303  404  200"),
+    post("/installation/tenants/{slug}/edit",               "303= 404  303").with(&[("name", "Renamed"), ("seats", "3")]),
+    get("/installation/tenants/{slug}/admin",               "303  404  200"),
+    post("/installation/tenants/{slug}/admin",              "303= 404  200").with(&[("admin", "second@walked.example")]),
+    get("/installation/tenants/{slug}/suspend",             "303  404  200"),
+    post("/installation/tenants/{slug}/suspend",            "303= 404  303"),
+    get("/installation/tenants/{slug}/restore",             "303  404  200"),
+    post("/installation/tenants/{slug}/restore",            "303= 404  303"),
+    get("/installation/keys",                               "303  404  200"),
+    get("/installation/keys/{key}",                         "303  404  200"),
+    get("/installation/keys/{key}/revoke",                  "303  404  200"),
+    post("/installation/keys/{key}/revoke",                 "303= 404  303").with(&[("reason", "leaked")]),
+    get("/installation/keys/{key}/delete",                  "303  404  200"),
+    post("/installation/keys/{key}/delete",                 "303= 404  303").with(&[("confirm", "delete")]),
 ];
 
 /// What is served to programs and to everybody: method and path; what is asked of it is in the tests of verification.

@@ -23,6 +23,7 @@ use keyward::{
         lifetime::{Choice, Lifetime},
         mail::Role,
         permission::BuiltIn,
+        tenant::Settings,
         time::days,
         token::{Purpose, Token, fresh_id},
     },
@@ -121,7 +122,7 @@ impl<'a> World<'a> {
         app.write(|tx| {
             for tenant in app.fixture.tenants.values() {
                 let tenant = tenants::get(tx, *tenant)?;
-                let settings = keyward::domain::tenant::Settings { keys_per_member: 1000, ..tenant.settings.clone() };
+                let settings = Settings { keys_per_member: 1000, ..tenant.settings.clone() };
                 tenants::save_settings(tx, &tenant, &settings)?;
             }
             Ok(())
@@ -203,6 +204,13 @@ impl<'a> World<'a> {
                 }
                 ("token", _) if path.starts_with("/extend/") => self.extend_link(path),
                 ("token", _) => Token::make(Purpose::SetUp, fresh_id(&mut chance::fill), &mut chance::fill).reveal().to_owned(),
+                // An event of dora's new key. Numbers begin anew in each tenant, so another tenant's says nothing.
+                ("number", "events") if whose == Whose::Acme => {
+                    let (id, _) = self.key(whose, slug, owner, path);
+                    self.one(&format!("SELECT CAST(max(number) AS text) AS \"of\", NULL AS text FROM events WHERE target_id = '{id}'"))
+                }
+                ("number", _) => "987654321".to_owned(),
+                ("slug", "tenants") => self.tenant(whose, path),
                 // Somebody else's.
                 ("session", _) => self
                     .one("SELECT public_id AS \"of\", name AS text FROM sessions JOIN accounts ON accounts.id = account_id WHERE name LIKE 'Nora%'"),
@@ -271,6 +279,18 @@ impl<'a> World<'a> {
             Ok(notices?.into_iter().flatten().find(|notice| notice.key == id))
         });
         extensions::token(&self.app.app.secrets, &notice.unwrap()).reveal().to_owned()
+    }
+
+    /// A tenant that nobody looks after; where it is to be brought back it is suspended.
+    fn tenant(&self, whose: Whose, path: &str) -> String {
+        let slug = format!("walk-{}", self.made.fetch_add(1, Ordering::Relaxed));
+        if whose != Whose::Nobody {
+            self.app.write(|tx| tenants::create(tx, &slug.parse().unwrap(), CANARY, &Settings::default()));
+            if path.contains("/restore") {
+                self.sql(&format!("UPDATE tenants SET suspended_at = 1795255200000000 WHERE slug = '{slug}'"));
+            }
+        }
+        slug
     }
 
     /// A scope, an access role or a resource that nobody holds.
