@@ -373,7 +373,7 @@ pub fn edit_resource(tx: &mut Tx<'_>, by: &By, id: ResourceId, description: &str
     let tenant = acting(tx, by)?.tenant.id;
     let before = resources::find(tx, tenant, id)?.ok_or(AccessError::NotFound)?;
     if before.description != description {
-        resources::describe(tx, tenant, id, description)?;
+        resources::describe(tx, tenant, &before, description)?;
         let name = before.resource.to_string();
         let details = json!({ "description": { "from": before.description, "to": description } });
         note(tx, by, tenant, Action::ResourceEdited, ("resource", &name, &name), details)?;

@@ -141,22 +141,6 @@ pub fn scopes(db: &mut Db, tenant: TenantId) -> Result<Vec<(Scope, String)>, Sto
     rows.into_iter().map(|(name, description)| Ok((parse(&name)?, description))).collect()
 }
 
-/// The first `most` resources of the tenant whose kind or name contains `text`, with their descriptions, by kind and name.
-///
-/// # Errors
-/// The database is away.
-pub fn search_resources(db: &mut Db, tenant: TenantId, text: &str, most: i64) -> Result<Vec<(Resource, String)>, StoreError> {
-    let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-    let rows: Vec<(String, String, String)> = resources::table
-        .filter(resources::tenant_id.eq(tenant.number()))
-        .filter(resources::name.like(pattern.clone()).escape('\\').or(resources::kind.like(pattern).escape('\\')))
-        .order((resources::kind, resources::name))
-        .limit(most)
-        .select((resources::kind, resources::name, resources::description))
-        .load(db.conn())?;
-    Ok(rows.into_iter().map(|(kind, name, description)| (Resource { kind, name }, description)).collect())
-}
-
 /// Adds a scope to the catalogue.
 ///
 /// # Errors
@@ -197,6 +181,7 @@ pub fn create_resource(tx: &mut Tx<'_>, tenant: TenantId, resource: &Resource, d
             resources::kind.eq(&resource.kind),
             resources::name.eq(&resource.name),
             resources::description.eq(description),
+            resources::search.eq(super::resources::search_text(resource, description)),
         ))
         .execute(tx.conn())?;
     Ok(())

@@ -6,7 +6,7 @@ use diesel::{dsl::exists, dsl::sql, prelude::*, sql_types::Bool, sql_types::Text
 
 use super::{
     Change, Db, StoreError, Tx,
-    catalogue::{KeyUse, KeyUseRow, Paged, Turn, Uses, containing, count_chosen, in_list, key_use, limit, list_of, lower, paged},
+    catalogue::{KeyUse, KeyUseRow, Paged, Turn, Uses, containing, count_chosen, in_list, key_use, limit, list_of, paged},
     conn::{AnyConn, per_backend},
     micros,
     schema::{keys, member_resources as chosen, members, resources as table},
@@ -21,6 +21,10 @@ use crate::domain::{
 const MOST_KINDS: usize = 200;
 /// How many rows one insert has.
 const MOST_INSERTED: usize = 1_000;
+/// How many resources are read in their order before the index of the text is asked.
+const MOST_READ: i64 = 2_000;
+/// The shortest text that SQLite's index finds.
+const SHORTEST_INDEXED: usize = 3;
 /// How many keys are looked at for the counts in a list.
 const MOST_COUNTED: i64 = 10_000;
 
@@ -35,33 +39,35 @@ pub struct Entry {
     pub description: String,
 }
 
-/// Whether `kind:name` or the description contains a text.
-fn says(text: &str) -> Box<dyn BoxableExpression<table::table, <AnyConn as Connection>::Backend, SqlType = Bool>> {
-    let (folded, typed) = (containing(&text.to_lowercase()), containing(text));
-    let name = sql::<Text>("lower(resources.kind || ':' || resources.name)").like(folded.clone()).escape('\\');
-    Box::new(name.or(lower(table::description).like(folded).escape('\\')).or(table::description.like(typed).escape('\\')))
+/// What a filter looks at: `kind:name` and the description, folded.
+pub(super) fn search_text(resource: &Resource, description: &str) -> String {
+    format!("{resource}\n{description}").to_lowercase()
 }
 
 type Row = (i64, String, String, String);
+
+type Searched = (i64, String, String, String, String);
+
+fn searched((id, kind, name, description, _): Searched) -> Entry {
+    entry((id, kind, name, description))
+}
 
 fn entry((id, kind, name, description): Row) -> Entry {
     Entry { id: ResourceId(id), resource: Resource { kind, name }, description }
 }
 
-/// A page of the tenant's resources, of one kind or any, whose name or description contains `text`, by kind and name. A turn
+/// A page of the tenant's resources, of one kind or any, whose kind, name or description contains `text`, by kind and name. A turn
 /// names an entry as `kind:name`.
 ///
 /// # Errors
 /// The database is away.
 pub fn page(db: &mut Db, tenant: TenantId, kind: Option<&str>, text: &str, turn: &Turn, most: usize) -> Result<Paged<Entry>, StoreError> {
-    let mut query =
-        table::table.filter(table::tenant_id.eq(tenant.number())).select((table::id, table::kind, table::name, table::description)).into_boxed();
-    if let Some(kind) = kind {
-        query = query.filter(table::kind.eq(kind.to_owned()));
-    }
-    if !text.is_empty() {
-        query = query.filter(says(text));
-    }
+    let rows = list(db, tenant, kind.as_slice(), &text.to_lowercase(), turn, most)?;
+    Ok(paged(rows, turn, most))
+}
+
+/// One entry more than `most`, in the order of the turn. No kinds: any.
+fn list(db: &mut Db, tenant: TenantId, kinds: &[&str], needle: &str, turn: &Turn, most: usize) -> Result<Vec<Entry>, StoreError> {
     // A comparison of pairs is what both databases find by an index.
     let beyond = |sign: &str, key: &str| {
         let (kind, name) = key.split_once(':').unwrap_or((key, ""));
@@ -71,13 +77,42 @@ pub fn page(db: &mut Db, tenant: TenantId, kind: Option<&str>, text: &str, turn:
             .bind::<Text, _>(name.to_owned())
             .sql(")")
     };
-    query = match turn {
-        Turn::Start => query.order((table::kind.asc(), table::name.asc())),
-        Turn::After(key) => query.filter(beyond(">", key)).order((table::kind.asc(), table::name.asc())),
-        Turn::Before(key) => query.filter(beyond("<", key)).order((table::kind.desc(), table::name.desc())),
+    let ordered = || {
+        let mut query = table::table
+            .filter(table::tenant_id.eq(tenant.number()))
+            .select((table::id, table::kind, table::name, table::description, table::search))
+            .into_boxed();
+        if !kinds.is_empty() {
+            query = query.filter(table::kind.eq_any(kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>()));
+        }
+        match turn {
+            Turn::Start => query.order((table::kind.asc(), table::name.asc())),
+            Turn::After(key) => query.filter(beyond(">", key)).order((table::kind.asc(), table::name.asc())),
+            Turn::Before(key) => query.filter(beyond("<", key)).order((table::kind.desc(), table::name.desc())),
+        }
     };
-    let rows: Vec<Row> = query.limit(limit(most)).load(db.conn())?;
-    Ok(paged(rows.into_iter().map(entry).collect(), turn, most))
+    if needle.is_empty() {
+        let rows: Vec<Searched> = ordered().limit(limit(most)).load(db.conn())?;
+        return Ok(rows.into_iter().map(searched).collect());
+    }
+    // What many have is soon found in the order itself; what few have, by the index of the text.
+    let first: Vec<Searched> = ordered().limit(MOST_READ).load(db.conn())?;
+    let all = i64::try_from(first.len()).is_ok_and(|read| read < MOST_READ);
+    let found: Vec<Entry> = first.into_iter().filter(|row| row.4.contains(needle)).take(most + 1).map(searched).collect();
+    if all || found.len() > most {
+        return Ok(found);
+    }
+    let pattern = containing(needle);
+    let has_index = needle.chars().count() >= SHORTEST_INDEXED && matches!(db.conn(), AnyConn::Sqlite(_));
+    let query = if has_index {
+        let phrase = format!("\"{}\"", needle.replace('"', "\"\""));
+        let matching = sql::<Bool>("resources.id IN (SELECT rowid FROM resources_search WHERE resources_search MATCH ");
+        ordered().filter(matching.bind::<Text, _>(phrase).sql(")"))
+    } else {
+        ordered().filter(table::search.like(pattern).escape('\\'))
+    };
+    let rows: Vec<Searched> = query.limit(limit(most)).load(db.conn())?;
+    Ok(rows.into_iter().map(searched).collect())
 }
 
 /// The first `most` resources of a set whose kind, name or description contains `text`, by kind and name. Those that the set names
@@ -98,16 +133,7 @@ pub fn within(db: &mut Db, tenant: TenantId, set: &ResourceSet, text: &str, most
     }
     let mut found = named(db, tenant, &ones)?;
     if !kinds.is_empty() {
-        let mut query = table::table
-            .filter(table::tenant_id.eq(tenant.number()).and(table::kind.eq_any(kinds)))
-            .order((table::kind, table::name))
-            .select((table::id, table::kind, table::name, table::description))
-            .into_boxed();
-        if !text.is_empty() {
-            query = query.filter(says(text));
-        }
-        let rows: Vec<Row> = query.limit(limit(most)).load(db.conn())?;
-        found.extend(rows.into_iter().map(entry));
+        found.extend(list(db, tenant, &kinds, &folded, &Turn::Start, most)?);
     }
     found.sort_by(|a, b| a.resource.cmp(&b.resource));
     found.dedup();
@@ -254,8 +280,9 @@ pub fn create_many(tx: &mut Tx<'_>, tenant: TenantId, new: impl IntoIterator<Ite
             .by_ref()
             .take(MOST_INSERTED)
             .map(|(resource, description)| {
+                let search = table::search.eq(search_text(&resource, &description));
                 let words = (table::kind.eq(resource.kind), table::name.eq(resource.name), table::description.eq(description));
-                (table::tenant_id.eq(tenant.number()), words)
+                (table::tenant_id.eq(tenant.number()), words, search)
             })
             .collect();
         per_backend!(tx.conn(), |inner| diesel::insert_into(table::table).values(&rows).execute(inner))?;
@@ -267,9 +294,9 @@ pub fn create_many(tx: &mut Tx<'_>, tenant: TenantId, new: impl IntoIterator<Ite
 ///
 /// # Errors
 /// The database is away.
-pub fn describe(tx: &mut Tx<'_>, tenant: TenantId, id: ResourceId, description: &str) -> Result<(), StoreError> {
-    diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(id.0))))
-        .set(table::description.eq(description))
+pub fn describe(tx: &mut Tx<'_>, tenant: TenantId, entry: &Entry, description: &str) -> Result<(), StoreError> {
+    diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(entry.id.0))))
+        .set((table::description.eq(description), table::search.eq(search_text(&entry.resource, description))))
         .execute(tx.conn())?;
     Ok(())
 }

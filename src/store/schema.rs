@@ -179,6 +179,7 @@ diesel::table! {
         kind -> Text,
         name -> Text,
         description -> Text,
+        search -> Text,
     }
 }
 

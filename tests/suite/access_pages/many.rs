@@ -89,7 +89,6 @@ both! {
             let page = ada.get(path);
             let took = begun.elapsed().as_millis();
             assert_eq!(page.status, 200, "{path}");
-            println!("{path}: {took} ms");
             // A debug build on a busy machine; what reads every row in vain takes longer by far.
             assert!(took < 1500, "{path} took {took} ms");
             page
