@@ -14,20 +14,25 @@ use diesel::{
     sql_types::{Nullable, Text},
 };
 use keyward::{
-    actions::{By, Who, credentials, keys},
+    actions::{
+        By, Who, credentials,
+        invitations::{self, InviteForm},
+        keys,
+        members::MemberError,
+    },
     chance,
     domain::{
         access::{KeyAccess, ResourceSet},
-        ids::KeyId,
+        ids::{AccountId, KeyId},
         ip_range::IpRanges,
         lifetime::{Choice, Lifetime},
         mail::Role,
-        permission::BuiltIn,
+        permission::{BuiltIn, Permissions},
         tenant::Settings,
         time::days,
         token::{Purpose, Token, fresh_id},
     },
-    store::{AnyConn, access, extensions, gateways, members, outbox, tenants},
+    store::{AnyConn, access, accounts, console_roles, extensions, gateways, members, outbox, sessions, tenants},
 };
 
 use crate::support::{
@@ -71,12 +76,16 @@ pub struct Request {
 pub struct Thing {
     pub names: BTreeMap<&'static str, String>,
     pub token: String,
+    pub choices: BTreeMap<&'static str, String>,
 }
 
 impl Thing {
     /// `path` with every `{name}` filled in.
     pub fn fill(&self, path: &str) -> String {
         let mut filled = path.replace("<token>", &self.token);
+        for (choice, value) in &self.choices {
+            filled = filled.replace(choice, value);
+        }
         for (name, value) in &self.names {
             filled = filled.replace(&format!("{{{name}}}"), value);
         }
@@ -181,6 +190,12 @@ impl<'a> World<'a> {
             _ => ("acme", "dora"),
         };
         let mut thing = Thing::default();
+        // What a form chooses, rather than what is looked at.
+        let acme = self.app.fixture.tenants["acme"];
+        let auditor = self.app.read(|db| members::built_in_role(db, acme, BuiltIn::Auditor));
+        let shipping = self.app.read(|db| access::roles(db, acme)).into_iter().find(|role| role.name == "Shipping").unwrap().id;
+        let colleague = self.app.fixture.members["acme/mia"];
+        thing.choices = [("{auditor}", auditor.to_string()), ("{shipping}", shipping.to_string()), ("{colleague}", colleague.to_string())].into();
         thing.names.insert("tenant", "acme".to_owned());
         for (name, before) in names(path) {
             let value = match (name, before) {
@@ -193,6 +208,12 @@ impl<'a> World<'a> {
                 }
                 ("id", "gateways") => self.gateway(whose, slug),
                 ("scope" | "role" | "resource", _) if path.contains("/access/") => self.access(whose, slug, name),
+                ("member", _) => self.member(whose, slug, path),
+                ("keeper", _) if whose == Whose::Nobody => "987654322".to_owned(),
+                ("keeper", _) => self.app.fixture.members[&format!("{slug}/{owner}")].to_string(),
+                ("session", _) if path.starts_with("/t/") => thing.names.get("member").map_or_else(String::new, |member| self.session(member)),
+                ("invitation", _) => self.invite(whose).1,
+                ("role", _) => self.role(whose, slug),
                 ("service", _) => match whose {
                     Whose::Acme => self.app.fixture.members["acme/ci"].to_string(),
                     Whose::Globex => self.app.fixture.members["globex/gus"].to_string(),
@@ -202,6 +223,7 @@ impl<'a> World<'a> {
                     let token = self.app.write(|tx| credentials::start_reset(tx, "mia@acme.example")).unwrap();
                     token.reveal().to_owned()
                 }
+                ("token", _) if path.starts_with("/invite/") => self.invite(Whose::Acme).0,
                 ("token", _) if path.starts_with("/extend/") => self.extend_link(path),
                 ("token", _) => Token::make(Purpose::SetUp, fresh_id(&mut chance::fill), &mut chance::fill).reveal().to_owned(),
                 // An event of dora's new key. Numbers begin anew in each tenant, so another tenant's says nothing.
@@ -279,6 +301,84 @@ impl<'a> World<'a> {
             Ok(notices?.into_iter().flatten().find(|notice| notice.key == id))
         });
         extensions::token(&self.app.app.secrets, &notice.unwrap()).reveal().to_owned()
+    }
+
+    /// A new member of one tenant: a service account where the path is about one, suspended where it is about that.
+    fn member(&self, whose: Whose, slug: &str, path: &str) -> String {
+        if whose == Whose::Nobody {
+            return "987654321".to_owned();
+        }
+        let (tenant, number) = (self.app.fixture.tenants[slug], self.made.fetch_add(1, Ordering::Relaxed));
+        let email = format!("walker{number}@{slug}.example");
+        let keeper = self.app.fixture.members[if slug == "acme" { "acme/dora" } else { "globex/gus" }];
+        let member = self.app.write(|tx| {
+            let service = path.contains("/details") || path.contains("/keepers");
+            let account = if service { None } else { accounts::create(tx, &email.parse().unwrap(), CANARY, false)? };
+            let member = members::create(tx, tenant, account, CANARY, &email)?;
+            if service {
+                members::add_keeper(tx, tenant, member, keeper)?;
+            }
+            members::set_suspended(tx, tenant, member, path.contains("/restore"))?;
+            Ok(member)
+        });
+        if path.contains("/sessions") {
+            self.session(&member.to_string());
+        }
+        member.to_string()
+    }
+
+    /// A session of a member's account; of nobody's, none.
+    fn session(&self, member: &str) -> String {
+        let (public, now) = (fresh_id(&mut chance::fill).to_string(), self.app.now());
+        if member == "987654321" {
+            return public;
+        }
+        let account = self.one(&format!("SELECT CAST(account_id AS text) AS \"of\", name AS text FROM members WHERE id = {member}"));
+        let session = sessions::Session {
+            id: chance::bytes(),
+            account: AccountId(account.parse().unwrap()),
+            public_id: public.clone(),
+            stage: sessions::Stage::Full,
+            created_at: now,
+            seen_at: now,
+            ip: String::new(),
+            user_agent: String::new(),
+            wrong_codes: 0,
+        };
+        self.app.write(|tx| sessions::create(tx, &session));
+        public
+    }
+
+    /// The token of a new invitation, and what the list names it by.
+    fn invite(&self, whose: Whose) -> (String, String) {
+        let (slug, name) = if whose == Whose::Globex { ("globex", "gus") } else { ("acme", "ada") };
+        let id = fresh_id(&mut chance::fill).to_string();
+        if whose == Whose::Nobody {
+            return (String::new(), id);
+        }
+        let (now, account, tenant) = (self.app.now(), self.app.person(name).account, self.app.fixture.tenants[slug]);
+        let email = format!("guest{}@walk.example", self.made.fetch_add(1, Ordering::Relaxed));
+        let made = self.app.app.store.write(now, |tx| -> Result<_, MemberError> {
+            let acting = members::acting(tx, slug, account)?.unwrap();
+            let by = By { who: Who::Member(Box::new(acting)), address: None, user_agent: String::new(), now, session: None };
+            let email = email.parse().unwrap();
+            let (token, _) = invitations::invite(tx, &by, &InviteForm { email, roles: vec![], access_roles: vec![], resources: ResourceSet::All })?;
+            let tenant = tenants::get(tx, tenant)?;
+            let waiting = invitations::waiting(tx, &tenant, now)?;
+            Ok((token.reveal().to_owned(), waiting))
+        });
+        let (token, waiting) = made.unwrap();
+        let offer = waiting.into_iter().map(|(offer, _)| offer).find(|offer| offer.email.as_str() == email);
+        (token, offer.unwrap().id)
+    }
+
+    /// A console role that nobody holds.
+    fn role(&self, whose: Whose, slug: &str) -> String {
+        let (tenant, number) = (self.app.fixture.tenants[slug], self.made.fetch_add(1, Ordering::Relaxed));
+        match whose {
+            Whose::Nobody => "987654321".to_owned(),
+            _ => self.app.write(|tx| console_roles::create(tx, tenant, &format!("{CANARY} {number}"), Permissions::NONE)).to_string(),
+        }
     }
 
     /// A tenant that nobody looks after; where it is to be brought back it is suspended.
