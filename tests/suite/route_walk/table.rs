@@ -192,6 +192,7 @@ pub const OF_AN_ACCOUNT: &[Row] = &[
     //                                              nob. dora root
     get("/",                                       "303  303  303"),
     get("/docs",                                   "303  200  200"),
+    get("/docs/{policy=own-keys}",                 "303  200  200"),
     get("/login",                                  "200  303  303"),
     post("/login",                                 "422= 422= 422=").plain().with(&[("email", ""), ("password", "")]),
     get("/login/code",                             "303  303  303"),
