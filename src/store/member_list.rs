@@ -182,7 +182,7 @@ pub fn last_sign_in(db: &mut Db, tenant: TenantId, member: MemberId) -> Result<O
     let at: Option<i64> = events::table
         .filter(events::tenant_id.eq(tenant.number()).and(events::actor_kind.eq("member")).and(events::actor_id.eq(member.to_string())))
         .filter(events::action.eq(Action::SignedIn.word()))
-        .order(events::number.desc())
+        .order((events::at.desc(), events::number.desc()))
         .select(events::at)
         .first(db.conn())
         .optional()?;

@@ -57,6 +57,8 @@ struct MemberPage {
     form: Form,
     url: String,
     members_url: String,
+    /// Empty where the member may not read events of others.
+    logs_url: String,
     name: String,
     email: String,
     initials: String,
@@ -103,7 +105,7 @@ fn load(db: &mut Db, acting: &Acting, reach: &Reach, id: MemberId, now: time::Ti
     let tenant = &acting.tenant;
     let Some(member) = members::find(db, tenant.id, id)?.filter(|member| member.removed_at.is_none()) else { return Ok(None) };
     let keys = if reach.owners().is_none_or(|owners| owners.contains(&id.0)) {
-        let found = rows(db, acting, &reach.only(id), &KeysQuery::default(), KEYS, false, now)?;
+        let found = rows(db, acting, &reach.only(id), &KeysQuery::default(), KEYS, true, now)?;
         Some((found.rows, crate::store::keys::count_for_limit(db, tenant.id, id)?))
     } else {
         None
@@ -197,6 +199,7 @@ async fn page(member: &Member, id: MemberId, sent: Option<Form>, card: usize) ->
     let page = MemberPage {
         url: member.url(&format!("/members/{id}")),
         members_url: member.url("/members"),
+        logs_url: if member.may(Permission::EventsRead) { member.url(&format!("/events?member={id}")) } else { String::new() },
         name: who.name.clone(),
         email: who.email.clone(),
         initials: initials(&who.name),
