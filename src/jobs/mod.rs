@@ -1,3 +1,82 @@
 //! What happens by itself. Each job does one round when it is asked to; `serve` asks again and again, tests by hand.
 
 pub mod deliver;
+pub mod notices;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::{
+    chance,
+    clock::Clock,
+    domain::token::base62,
+    store::{Store, StoreError},
+};
+
+/// How often a job is asked whether there is something to do.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The jobs that look at a whole database, one after another.
+pub struct Timetable {
+    sweep: notices::Sweep,
+}
+
+impl Timetable {
+    /// For one process.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        let name = base62(16, &mut chance::fill);
+        Self { sweep: notices::Sweep::new(store, clock, name) }
+    }
+
+    /// Does all that is due now.
+    ///
+    /// # Errors
+    /// The database is away; the next round goes on.
+    pub fn round(&self) -> Result<(), StoreError> {
+        self.round_until(&AtomicBool::new(false))
+    }
+
+    fn round_until(&self, stopped: &AtomicBool) -> Result<(), StoreError> {
+        if let Some(swept) = self.sweep.round(stopped)? {
+            tracing::info!(keys = swept.keys, due = swept.due, lines = swept.lines, "the digests of this day are written");
+        }
+        Ok(())
+    }
+
+    /// Works in a thread of its own until it is stopped.
+    pub fn start(self: &Arc<Self>) -> AtWork {
+        let (timetable, stopped) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&stopped);
+        let thread = thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                if let Err(error) = timetable.round_until(&seen) {
+                    tracing::warn!(%error, "a job could not go on: the database does not answer");
+                }
+                thread::park_timeout(EVERY);
+            }
+        });
+        AtWork { stopped, thread: Some(thread) }
+    }
+}
+
+/// A thread that works; it ends when this is dropped, after the transaction that it is at.
+pub struct AtWork {
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}

@@ -30,7 +30,7 @@ pub fn hold(tx: &mut Tx<'_>, name: &str, holder: &str) -> Result<bool, StoreErro
 pub fn release(tx: &mut Tx<'_>, name: &str, holder: &str, done_to: Option<Time>) -> Result<(), StoreError> {
     let target = table::table.filter(table::name.eq(name).and(table::holder.eq(holder)));
     if let Some(done_to) = done_to {
-        diesel::update(target.filter(table::done_to.lt(micros(done_to)))).set(table::done_to.eq(micros(done_to))).execute(tx.conn())?;
+        diesel::update(target).set(table::done_to.eq(micros(done_to))).execute(tx.conn())?;
     }
     diesel::update(target).set(table::held_until.eq(0i64)).execute(tx.conn())?;
     Ok(())

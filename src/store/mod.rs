@@ -22,6 +22,7 @@ pub mod keys;
 pub mod links;
 pub mod member_list;
 pub mod members;
+pub mod notices;
 pub mod outbox;
 pub mod resources;
 pub mod schema;

@@ -203,11 +203,27 @@ pub fn add_notices(tx: &mut Tx<'_>, tenant: TenantId, to: &To, digest_at: Time, 
     Ok(added)
 }
 
+/// Moves the moment at which a recipient's digest leaves, while nobody has taken it: for one whose lines are written in several
+/// transactions.
+///
+/// # Errors
+/// The database is away.
+pub fn hold_digest(tx: &mut Tx<'_>, tenant: TenantId, to: &To, digest_at: Time, until: Time) -> Result<(), StoreError> {
+    let once = digest_once(tenant, to, digest_at);
+    let open = table::table.filter(table::once.eq(once).and(table::taken_at.is_null()));
+    diesel::update(open).set(table::next_at.eq(micros(until))).execute(tx.conn())?;
+    Ok(())
+}
+
+fn digest_once(tenant: TenantId, to: &To, at: Time) -> String {
+    format!("digest/{}/{}/{}", tenant.number(), folded(&to.address), at.date_naive())
+}
+
 /// The digest that still takes lines, and whether it was made just now.
 fn open_digest(tx: &mut Tx<'_>, tenant: TenantId, to: &To, digest_at: Time) -> Result<(MailId, bool), StoreError> {
     let mut at = digest_at;
     loop {
-        let once = format!("digest/{}/{}/{}", tenant.number(), folded(&to.address), at.date_naive());
+        let once = digest_once(tenant, to, at);
         let new = NewMail { tenant: Some(tenant), account: None, to, mail: &Mail::Digest, once: &once };
         if let Some(id) = insert(tx, &new, at)? {
             return Ok((id, true));

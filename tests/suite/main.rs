@@ -19,6 +19,7 @@ mod mail;
 mod member_pages;
 mod policies;
 mod route_walk;
+mod notices;
 mod settings;
 mod sign_in;
 mod start;

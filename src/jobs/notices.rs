@@ -1,0 +1,247 @@
+//! The sweep for notices: once a day, at 06:00 UTC or as soon after as a process runs, over the keys of all tenants. What it
+//! finds it puts into the digests of the recipients, a little at a time, so that others write in between.
+//!
+//! It may die at any point, run twice, or run in several processes: a key is told of a stage once.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration as Span, Instant},
+};
+
+use chrono::Duration;
+
+use crate::{
+    clock::Clock,
+    domain::{
+        ids::{MemberId, TenantId},
+        key::Life,
+        mail::{Mail, Role},
+        notice::{Expiring, LATEST, Stage, digest, due, next_digest},
+        permission::Permission,
+        tenant::GraceHistory,
+        time::{Time, days},
+    },
+    store::{
+        Store, StoreError, jobs,
+        notices::{self, Candidate},
+        outbox::{self, NewMail, NewNotice, To, folded},
+        tenants::{self, Tenant},
+    },
+};
+
+const JOB: &str = "notices";
+/// How many keys are read at a time.
+const KEYS_AT_A_TIME: i64 = 500;
+/// How many lines of digests are written in one transaction.
+const LINES_AT_A_TIME: usize = 100;
+/// A digest whose lines do not fit into one transaction waits for the last, or so long where the process dies.
+const HOLD: Duration = Duration::minutes(10);
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Keys that were looked at.
+    pub keys: usize,
+    /// Keys of which somebody is told.
+    pub due: usize,
+    /// Lines of digests, one a recipient and key.
+    pub lines: usize,
+}
+
+/// Looks for notices that are due.
+pub struct Sweep {
+    store: Store,
+    clock: Clock,
+    name: String,
+}
+
+/// Lines by recipient: their folded address, then how they are written to and why.
+type Digests = BTreeMap<String, (To, Vec<NewNotice>)>;
+
+impl Sweep {
+    /// For a process that is known by this name.
+    pub fn new(store: Store, clock: Clock, name: String) -> Self {
+        Self { store, clock, name }
+    }
+
+    /// Sweeps, unless this day's digests are written already, or another process is at it.
+    ///
+    /// # Errors
+    /// The database is away; the next round goes on.
+    pub fn round(&self, stopped: &AtomicBool) -> Result<Option<Swept>, StoreError> {
+        let now = self.clock.now();
+        let at = digest(now);
+        if self.store.read(|db| jobs::done_to(db, JOB))? == Some(at) || !self.keep_hold()? {
+            return Ok(None);
+        }
+        let mut swept = Swept::default();
+        for tenant in self.store.read(tenants::all)? {
+            if tenant.suspended_at.is_some() {
+                continue;
+            }
+            let digests = self.gather(&tenant, now, &mut swept, stopped)?;
+            let all_written = self.write(&tenant, at, digests, &mut swept, stopped)?;
+            if !all_written || stopped.load(Ordering::Relaxed) {
+                // What is missing is written by whoever comes next.
+                self.store.write(self.clock.now(), |tx| jobs::release(tx, JOB, &self.name, None))?;
+                return Ok(None);
+            }
+            self.gateways(&tenant, now)?;
+        }
+        self.store.write(self.clock.now(), |tx| jobs::release(tx, JOB, &self.name, Some(at)))?;
+        Ok(Some(swept))
+    }
+
+    fn keep_hold(&self) -> Result<bool, StoreError> {
+        self.store.write(self.clock.now(), |tx| jobs::hold(tx, JOB, &self.name))
+    }
+
+    fn gather(&self, tenant: &Tenant, now: Time, swept: &mut Swept, stopped: &AtomicBool) -> Result<Digests, StoreError> {
+        let range = range(tenant, now);
+        let mut last = (range.0, i64::MAX);
+        let mut digests = Digests::new();
+        let mut known: BTreeMap<MemberId, Vec<(To, Role)>> = BTreeMap::new();
+        while !stopped.load(Ordering::Relaxed) {
+            let keys = self.store.read(|db| notices::candidates(db, tenant.id, range, last, KEYS_AT_A_TIME))?;
+            let Some(end) = keys.last() else { break };
+            last = (end.expires_at, end.seq);
+            swept.keys += keys.len();
+            let found: Vec<(Candidate, Stage)> = keys.into_iter().filter_map(|key| stage(tenant, &key, now).map(|stage| (key, stage))).collect();
+            let mut unknown: Vec<MemberId> = found.iter().map(|(key, _)| key.owner).filter(|owner| !known.contains_key(owner)).collect();
+            unknown.sort_unstable();
+            unknown.dedup();
+            known.extend(self.store.read(|db| notices::recipients(db, tenant, &unknown))?);
+            for (key, stage) in found {
+                swept.due += 1;
+                let extra = key.extra.iter().map(|address| (To { address: address.clone(), name: String::new() }, Role::Extra));
+                let all = known.get(&key.owner).into_iter().flatten().cloned().chain(extra);
+                for (to, role) in all {
+                    let (_, lines) = digests.entry(folded(&to.address)).or_insert_with(|| (to, Vec::new()));
+                    // Who is told for two reasons is told once, for the first.
+                    if lines.last().is_none_or(|line| line.key != key.id) {
+                        lines.push(NewNotice { key: key.id, stage: stage.to_string(), expires_at: key.expires_at, role });
+                    }
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Writes the digests, several recipients a transaction; `false` where it did not come to the end.
+    fn write(&self, tenant: &Tenant, at: Time, digests: Digests, swept: &mut Swept, stopped: &AtomicBool) -> Result<bool, StoreError> {
+        let mut some: Vec<(To, Vec<NewNotice>)> = Vec::new();
+        let mut size = 0;
+        for (to, lines) in digests.into_values() {
+            if lines.len() > LINES_AT_A_TIME {
+                if !self.write_long(tenant.id, at, &to, &lines, swept, stopped)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            if size + lines.len() > LINES_AT_A_TIME {
+                if !self.write_some(tenant.id, at, &some, swept, stopped)? {
+                    return Ok(false);
+                }
+                (some, size) = (Vec::new(), 0);
+            }
+            size += lines.len();
+            some.push((to, lines));
+        }
+        Ok(some.is_empty() || self.write_some(tenant.id, at, &some, swept, stopped)?)
+    }
+
+    fn write_some(
+        &self,
+        tenant: TenantId,
+        at: Time,
+        some: &[(To, Vec<NewNotice>)],
+        swept: &mut Swept,
+        stopped: &AtomicBool,
+    ) -> Result<bool, StoreError> {
+        self.in_turn(stopped, |tx| {
+            let mut added = 0;
+            for (to, lines) in some {
+                added += outbox::add_notices(tx, tenant, to, at, lines)?;
+            }
+            Ok(added)
+        })
+        .map(|added| added.map(|added| swept.lines += added).is_some())
+    }
+
+    /// One recipient with so many keys that their digest is written in several transactions; it leaves after the last.
+    fn write_long(
+        &self,
+        tenant: TenantId,
+        at: Time,
+        to: &To,
+        lines: &[NewNotice],
+        swept: &mut Swept,
+        stopped: &AtomicBool,
+    ) -> Result<bool, StoreError> {
+        for some in lines.chunks(LINES_AT_A_TIME) {
+            let added = self.in_turn(stopped, |tx| {
+                let added = outbox::add_notices(tx, tenant, to, at, some)?;
+                let until = tx.now() + HOLD;
+                outbox::hold_digest(tx, tenant, to, at, until)?;
+                Ok(added)
+            })?;
+            let Some(added) = added else { return Ok(false) };
+            swept.lines += added;
+        }
+        let released = self.in_turn(stopped, |tx| {
+            let now = tx.now();
+            outbox::hold_digest(tx, tenant, to, at, now)
+        })?;
+        Ok(released.is_some())
+    }
+
+    /// One transaction of many, followed by a pause in which others write. `None` where the job is to end, or is no longer ours.
+    fn in_turn<T>(&self, stopped: &AtomicBool, f: impl FnOnce(&mut crate::store::Tx<'_>) -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        if stopped.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let done = self.store.write(self.clock.now(), |tx| -> Result<_, StoreError> {
+            if !jobs::hold(tx, JOB, &self.name)? {
+                return Ok(None);
+            }
+            f(tx).map(Some)
+        })?;
+        // A writer that waits looks again after a growing pause of its own.
+        thread::sleep((began.elapsed() * 2).clamp(Span::from_millis(4), Span::from_millis(50)));
+        Ok(done)
+    }
+
+    /// Gateway credentials have no grace; their notices go to those who manage the settings, a mail each.
+    fn gateways(&self, tenant: &Tenant, now: Time) -> Result<(), StoreError> {
+        let found = self.store.read(|db| notices::expiring_gateways(db, tenant.id, range(tenant, now)))?;
+        let none = GraceHistory::new(Vec::new());
+        for gateway in found {
+            let life = Life { expires_at: Some(gateway.expires_at), ..Life::default() };
+            let facts = Expiring { life, set_at: gateway.set_at, thresholds: &tenant.settings.notice_days, grace: &none, told: None };
+            let Some(stage) = due(&facts, now) else { continue };
+            let mail = Mail::GatewayExpires { id: gateway.id.clone(), name: gateway.name, expires_at: gateway.expires_at };
+            self.store.write(self.clock.now(), |tx| -> Result<(), StoreError> {
+                for to in notices::holders(tx, tenant, Permission::SettingsManage)? {
+                    let once = format!("gateway/{}/{}/{stage}/{}", gateway.id, gateway.expires_at.timestamp_micros(), folded(&to.address));
+                    outbox::add(tx, &NewMail { tenant: Some(tenant.id), account: None, to: &to, mail: &mail, once: &once })?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The expiries that a notice may be due of.
+fn range(tenant: &Tenant, now: Time) -> (Time, Time) {
+    let first = tenant.settings.notice_days.iter().max().copied().unwrap_or(0);
+    (now - days(LATEST), next_digest(now) + days(first.into()))
+}
+
+fn stage(tenant: &Tenant, key: &Candidate, now: Time) -> Option<Stage> {
+    let life = Life { expires_at: Some(key.expires_at), ..Life::default() };
+    due(&Expiring { life, set_at: key.set_at, thresholds: &tenant.settings.notice_days, grace: &tenant.grace, told: key.told }, now)
+}

@@ -1,0 +1,233 @@
+//! The sweep: who is told of what, when, and that nobody is told twice.
+
+use std::sync::atomic::AtomicBool;
+
+use chrono::Duration;
+use keyward::{
+    actions::{self, By, Who, keys::KeyForm},
+    domain::{
+        access::{KeyAccess, ResourceSet},
+        ids::{KeyId, MemberId},
+        ip_range::IpRanges,
+        lifetime::{Choice, Lifetime},
+        mail::Mail,
+        time::{Time, days},
+        token::{Purpose, Token, fresh_id},
+    },
+    jobs::notices::{Sweep, Swept},
+    store::{
+        StoreError, gateways, jobs, members,
+        outbox::{self, State},
+        tenants,
+    },
+};
+
+use crate::support::TestApp;
+
+fn sweep(app: &TestApp) -> Option<Swept> {
+    Sweep::new(app.app.store.clone(), app.app.clock.clone(), "test".into()).round(&AtomicBool::new(false)).unwrap()
+}
+
+/// Goes on to the next 06:00 UTC.
+fn next_digest(app: &TestApp) {
+    app.advance(keyward::domain::notice::next_digest(app.now()) - app.now());
+}
+
+/// A key that `by` makes for a member of acme, as the form does.
+fn make(app: &TestApp, by: &str, owner: &str, name: &str, expires_in: i64, extra: &[&str]) -> KeyId {
+    make_many(app, by, owner, &[name], expires_in, extra)[0]
+}
+
+fn make_many(app: &TestApp, by: &str, owner: &str, names: &[&str], expires_in: i64, extra: &[&str]) -> Vec<KeyId> {
+    let (account, owner) = (app.person(by).account, app.fixture.members[&format!("acme/{owner}")]);
+    let now = app.now();
+    let made: Result<Vec<KeyId>, actions::keys::KeyError> = app.app.store.write(now, |tx| {
+        let tenant = tenants::get(tx, app.fixture.tenants["acme"])?;
+        let settings = keyward::domain::tenant::Settings { keys_per_member: 1000, ..tenant.settings.clone() };
+        tenants::save_settings(tx, &tenant, &settings)?;
+        let acting = members::acting(tx, "acme", account)?.unwrap();
+        let by = By { who: Who::Member(Box::new(acting)), address: None, user_agent: String::new(), now, session: None };
+        names
+            .iter()
+            .map(|name| {
+                let form = KeyForm {
+                    name: Some(name.parse().unwrap()),
+                    comment: String::new(),
+                    access: KeyAccess::Owner,
+                    resources: ResourceSet::All,
+                    ip_ranges: IpRanges::default(),
+                    notice_recipients: extra.iter().map(|address| address.parse().unwrap()).collect(),
+                };
+                let life = Choice::For(Lifetime::Days(expires_in as u32));
+                Ok(actions::keys::create(tx, &by, owner, &form, life, &format!("{name}-{now}"), None)?.key.id)
+            })
+            .collect()
+    });
+    made.unwrap()
+}
+
+/// The digests of a tenant that wait or left: recipient, and key with stage of each line.
+fn digests(app: &TestApp) -> Vec<(String, Vec<(KeyId, String, &'static str)>)> {
+    let mut all = app.read(|db| -> Result<Vec<_>, StoreError> {
+        let rows = outbox::list(db, app.fixture.tenants["acme"], None, None, 10_000)?;
+        rows.into_iter()
+            .filter(|row| row.mail == Mail::Digest)
+            .map(|row| {
+                let lines = outbox::notices_of(db, row.id)?;
+                Ok((row.to.address, lines.into_iter().map(|line| (line.key, line.stage, line.role.word())).collect()))
+            })
+            .collect()
+    });
+    all.sort();
+    all
+}
+
+fn line(key: KeyId, stage: &str, role: &'static str) -> (KeyId, String, &'static str) {
+    (key, stage.to_owned(), role)
+}
+
+fn suspend(app: &TestApp, name: &str, suspended: bool) {
+    let member: MemberId = app.fixture.members[&format!("acme/{name}")];
+    app.write(|tx| members::set_suspended(tx, app.fixture.tenants["acme"], member, suspended));
+}
+
+both! {
+    fn one_digest_a_recipient_with_a_line_a_key(app) {
+        let one = make(app, "dora", "dora", "one", 28, &["ops@acme.example", "DORA@acme.example"]);
+        let two = make(app, "dora", "dora", "two", 28, &[]);
+        let other = make(app, "emil", "emil", "three", 28, &["ops@acme.example"]);
+        // 14 days before 19 Dec 10:00 is 5 Dec 10:00.
+        app.advance(days(13) - Duration::hours(4));
+        assert_eq!(app.now(), "2026-12-04T06:00:00Z".parse::<Time>().unwrap());
+        assert_eq!(sweep(app).unwrap().due, 0);
+        assert_eq!(digests(app), []);
+        app.advance(days(1));
+        assert_eq!(sweep(app).unwrap().lines, 5);
+        let expected = vec![
+            ("dora@acme.example".to_owned(), vec![line(one, "before_14", "owner"), line(two, "before_14", "owner")]),
+            ("emil@acme.example".to_owned(), vec![line(other, "before_14", "owner")]),
+            ("ops@acme.example".to_owned(), vec![line(one, "before_14", "extra"), line(other, "before_14", "extra")]),
+        ];
+        assert_eq!(digests(app), expected);
+        assert_eq!(sweep(app), None, "this day's are written");
+        app.advance(days(1));
+        assert_eq!(sweep(app).unwrap().due, 0, "and the next day has nothing");
+        assert_eq!(digests(app), expected);
+    }
+
+    fn a_service_account_has_its_contact_and_keepers_and_nobody_active_the_admins(app) {
+        let service = make(app, "dora", "ci", "deploy", 28, &[]);
+        let emils = make(app, "emil", "emil", "left", 28, &["ops@acme.example"]);
+        suspend(app, "emil", true);
+        app.advance(days(14));
+        sweep(app).unwrap();
+        assert_eq!(digests(app), vec![
+            ("ada@acme.example".to_owned(), vec![line(emils, "before_14", "admin")]),
+            ("ci@acme.example".to_owned(), vec![line(service, "before_14", "owner")]),
+            ("dora@acme.example".to_owned(), vec![line(service, "before_14", "keeper")]),
+            ("ops@acme.example".to_owned(), vec![line(emils, "before_14", "extra")]),
+        ]);
+        // A keeper who is suspended is told no more, and a service account that is suspended has nobody.
+        suspend(app, "dora", true);
+        app.advance(days(7));
+        sweep(app).unwrap();
+        assert!(digests(app).contains(&("ci@acme.example".to_owned(), vec![line(service, "before_7", "owner")])));
+        suspend(app, "ci", true);
+        app.advance(days(6));
+        sweep(app).unwrap();
+        assert!(digests(app).contains(&("ada@acme.example".to_owned(), vec![line(emils, "before_1", "admin"), line(service, "before_1", "admin")]))
+            || digests(app).contains(&("ada@acme.example".to_owned(), vec![line(service, "before_1", "admin"), line(emils, "before_1", "admin")])));
+    }
+
+    fn four_processes_at_once_tell_nobody_twice(app) {
+        let names: Vec<String> = (0..250).map(|n| format!("key {n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        make_many(app, "dora", "dora", &names, 28, &["ops@acme.example"]);
+        make_many(app, "emil", "emil", &names[..40], 28, &[]);
+        app.advance(days(14));
+        let swept: Vec<Option<Swept>> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4)
+                .map(|n| scope.spawn(move || Sweep::new(app.app.store.clone(), app.app.clock.clone(), format!("process {n}")).round(&AtomicBool::new(false)).unwrap()))
+                .collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(swept.iter().flatten().map(|swept| swept.lines).sum::<usize>(), 540, "{swept:?}");
+        let sizes: Vec<(String, usize)> = digests(app).into_iter().map(|(to, lines)| (to, lines.len())).collect();
+        assert_eq!(sizes, [("dora@acme.example".to_owned(), 250), ("emil@acme.example".to_owned(), 40), ("ops@acme.example".to_owned(), 250)]);
+        // A long digest leaves in one piece, and now.
+        let waiting = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], Some(State::Waiting), None, 10));
+        assert!(waiting.iter().all(|row| row.next_at.unwrap() <= app.now()), "{waiting:?}");
+    }
+
+    fn a_sweep_that_was_cut_off_is_gone_on_with(app) {
+        make_many(app, "dora", "dora", &["a", "b", "c"], 28, &["ops@acme.example"]);
+        app.advance(days(14));
+        let stopped = Sweep::new(app.app.store.clone(), app.app.clock.clone(), "stops".into());
+        assert_eq!(stopped.round(&AtomicBool::new(true)).unwrap(), None);
+        app.write(|tx| jobs::hold(tx, "notices", "dies").map(|held| assert!(held, "one that was told to stop lets go")));
+        assert_eq!(sweep(app), None, "one that died still holds it");
+        app.advance(Duration::minutes(2));
+        assert_eq!(sweep(app).unwrap().lines, 6);
+    }
+
+    fn down_time_loses_none_and_repeats_none(app) {
+        let key = make(app, "dora", "dora", "quiet", 30, &[]);
+        // Down from the start until two days before the expiry, then until the grace is over.
+        app.advance(days(28));
+        sweep(app).unwrap();
+        let seven = line(key, "before_7", "owner");
+        assert_eq!(digests(app), vec![("dora@acme.example".to_owned(), vec![seven.clone()])], "the nearest alone");
+        app.advance(days(30));
+        sweep(app).unwrap();
+        next_digest(app);
+        sweep(app).unwrap();
+        let told: Vec<_> = digests(app).into_iter().flat_map(|(_, lines)| lines).collect();
+        assert_eq!(told, [seven, line(key, "expired", "owner")]);
+    }
+
+    fn keys_that_end_otherwise_and_tenants_that_are_suspended_have_none(app) {
+        let keys = make_many(app, "dora", "dora", &["kept", "disabled", "revoked", "renewed"], 28, &[]);
+        let page = |key: KeyId, end: &str| format!("/t/acme/keys/{key}{end}");
+        app.advance(days(13) + Duration::hours(20));
+        let dora = app.signed_in("dora");
+        dora.submit(&page(keys[1], "/disable"), &[]);
+        dora.submit(&page(keys[2], "/revoke"), &[]);
+        dora.submit(&page(keys[3], "/renew"), &[]);
+        app.write(|tx| tenants::set_suspended(tx, app.fixture.tenants["acme"], true));
+        sweep(app).unwrap();
+        assert_eq!(digests(app), []);
+        app.write(|tx| tenants::set_suspended(tx, app.fixture.tenants["acme"], false));
+        next_digest(app);
+        sweep(app).unwrap();
+        assert_eq!(digests(app), vec![("dora@acme.example".to_owned(), vec![line(keys[0], "before_14", "owner")])]);
+        // One that works again is told of the next day.
+        let dora = app.signed_in("dora");
+        dora.submit(&page(keys[1], "/enable"), &[]);
+        next_digest(app);
+        sweep(app).unwrap();
+        assert!(digests(app).iter().any(|(_, lines)| *lines == [line(keys[1], "before_14", "owner")]));
+    }
+
+    fn a_gateway_credential_that_ends_is_told_to_who_manages_the_settings(app) {
+        let (acme, now) = (app.fixture.tenants["acme"], app.now());
+        let id = fresh_id(&mut keyward::chance::fill);
+        let token = Token::make(Purpose::Gateway, id, &mut keyward::chance::fill);
+        let pepper = app.app.secrets.pepper_version();
+        let hash = app.app.secrets.token_hash(pepper, Purpose::Gateway, acme, token.reveal()).unwrap();
+        app.write(|tx| gateways::create(tx, acme, &gateways::New { public_id: id, name: "edge", by: "Ada", expires_at: Some(now + days(30)), hash, pepper }));
+        let mut mails = Vec::new();
+        for day in 0..60 {
+            next_digest(app);
+            sweep(app).unwrap();
+            let all = app.read(|db| outbox::list(db, acme, None, None, 100));
+            let count = all.iter().filter(|row| matches!(row.mail, Mail::GatewayExpires { .. })).count();
+            if mails.last().is_none_or(|(_, before)| *before < count) && count > 0 {
+                mails.push((day + 1, count));
+            }
+        }
+        // It expires on 21 Dec 10:00: 7, 14 and 20 Dec, and 22 Dec once it has expired. The first digest is that of 22 Nov.
+        assert_eq!(mails, [(16, 1), (23, 2), (29, 3), (31, 4)]);
+        let to: Vec<String> = app.read(|db| outbox::list(db, acme, None, None, 100)).into_iter().map(|row| row.to.address).collect();
+        assert!(to.iter().all(|address| address == "ada@acme.example"), "{to:?}");
+    }
+}
