@@ -8,7 +8,10 @@ use crate::{
     api::{self, verify::Gate},
     clock::Clock,
     config::Config,
-    jobs::deliver::{self, Post},
+    jobs::{
+        Timetable,
+        deliver::{self, Post},
+    },
     mail::{Mailer, SetUpError},
     secrets::{Secrets, SecretsError},
     store::{Store, StoreError},
@@ -33,6 +36,8 @@ pub struct App {
     pub gate: Data<Gate>,
     /// What sends mails.
     pub post: Arc<Post>,
+    /// What happens by itself, but for sending.
+    pub timetable: Arc<Timetable>,
 }
 
 /// Why the process cannot start.
@@ -91,7 +96,8 @@ impl App {
         let verifier = Verifier::new(store.clone(), Arc::clone(&secrets), clock.clone(), limits);
         verifier.obey_commits();
         let gate = Data::new(Gate { verifier, trusted_proxies: config.trusted_proxies.clone().into() });
-        Ok(Self { config, store, secrets, clock, site, gate, post })
+        let timetable = Arc::new(Timetable::new(store.clone(), clock.clone()));
+        Ok(Self { config, store, secrets, clock, site, gate, post, timetable })
     }
 
     /// Serves on a listening socket until the server is stopped; SIGTERM and SIGINT let running requests end.

@@ -22,6 +22,7 @@ mod route_walk;
 mod notices;
 mod settings;
 mod sign_in;
+mod sixty_days;
 mod start;
 mod store;
 mod verification;
