@@ -131,6 +131,11 @@ impl Secrets {
     pub fn seal(&self, tenant: i64, count: i64, head: &[u8]) -> [u8; 32] {
         token::keyed(&self.seal, &[b"keyward/events/v1", &tenant.to_be_bytes(), &count.to_be_bytes(), head])
     }
+
+    /// The seal over where a chain begins after its oldest events were purged.
+    pub fn seal_of_purge(&self, tenant: i64, purged_to: i64, head: &[u8]) -> [u8; 32] {
+        token::keyed(&self.seal, &[b"keyward/purge/v1", &tenant.to_be_bytes(), &purged_to.to_be_bytes(), head])
+    }
 }
 
 fn to_hex(bytes: &[u8; 32]) -> String {

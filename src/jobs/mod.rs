@@ -2,6 +2,7 @@
 
 pub mod deliver;
 pub mod notices;
+pub mod purge;
 
 use std::{
     sync::{
@@ -25,13 +26,15 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The jobs that look at a whole database, one after another.
 pub struct Timetable {
     sweep: notices::Sweep,
+    purge: purge::Purge,
 }
 
 impl Timetable {
     /// For one process.
     pub fn new(store: Store, clock: Clock) -> Self {
         let name = base62(16, &mut chance::fill);
-        Self { sweep: notices::Sweep::new(store, clock, name) }
+        let sweep = notices::Sweep::new(store.clone(), clock.clone(), name.clone());
+        Self { sweep, purge: purge::Purge::new(store, clock, name) }
     }
 
     /// Does all that is due now.
@@ -45,6 +48,9 @@ impl Timetable {
     fn round_until(&self, stopped: &AtomicBool) -> Result<(), StoreError> {
         if let Some(swept) = self.sweep.round(stopped)? {
             tracing::info!(keys = swept.keys, due = swept.due, lines = swept.lines, "the digests of this day are written");
+        }
+        if let Some(purged) = self.purge.round(stopped)? {
+            tracing::info!(events = purged.events, usage = purged.usage, mails = purged.mails, "what was kept long enough is gone");
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::domain::{
     event::{Action, CHAIN_START, Event, EventActor, chain_hash},
     ids::{KeyId, MemberId, TenantId},
+    time::Time,
 };
 
 /// The chain of the installation, beside those of the tenants.
@@ -42,7 +43,11 @@ pub fn add_to_installation(tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreEr
     add_to(tx, INSTALLATION, event)
 }
 
-fn add_to(tx: &mut Tx<'_>, chain: i64, event: &Event) -> Result<(), StoreError> {
+/// Adds an event to a chain by its number.
+///
+/// # Errors
+/// The database is away.
+pub fn add_to(tx: &mut Tx<'_>, chain: i64, event: &Event) -> Result<(), StoreError> {
     lock_chain(tx, chain)?;
     let (count, head): (i64, Vec<u8>) = chains::table.find(chain).select((chains::count, chains::head)).first(tx.conn())?;
     let head: [u8; 32] = head.try_into().map_err(|_| StoreError::Row("the head of a chain".into()))?;
@@ -149,6 +154,8 @@ pub enum ChainFault {
     Changed(i64),
     #[error("event {0} is missing")]
     Missing(i64),
+    #[error("the checkpoint after event {0} does not match its seal: more was taken away than the purge of old events did")]
+    Checkpoint(i64),
     #[error("the seal does not match: events were cut off or added, or the secret file is another")]
     Seal,
 }
@@ -158,13 +165,16 @@ pub enum ChainFault {
 /// # Errors
 /// The database is away; the inner result names the first fault.
 pub fn verify(db: &mut Db, secrets: &crate::secrets::Secrets, chain: i64) -> Result<Result<i64, ChainFault>, StoreError> {
-    type Chain = (i64, Vec<u8>, Vec<u8>, i64, Option<Vec<u8>>);
+    type Chain = (i64, Vec<u8>, Vec<u8>, i64, Option<Vec<u8>>, Option<Vec<u8>>);
     let found: Option<Chain> = chains::table
         .find(chain)
-        .select((chains::count, chains::head, chains::seal, chains::purged_to, chains::purged_head))
+        .select((chains::count, chains::head, chains::seal, chains::purged_to, chains::purged_head, chains::purged_seal))
         .first(db.conn())
         .optional()?;
-    let Some((count, head, seal, purged_to, purged_head)) = found else { return Ok(Ok(0)) };
+    let Some((count, head, seal, purged_to, purged_head, purged_seal)) = found else { return Ok(Ok(0)) };
+    if purged_to > 0 && purged_seal != purged_head.as_ref().map(|head| secrets.seal_of_purge(chain, purged_to, head).to_vec()) {
+        return Ok(Err(ChainFault::Checkpoint(purged_to)));
+    }
     let mut before: [u8; 32] = purged_head.and_then(|head| head.try_into().ok()).unwrap_or(CHAIN_START);
     let mut last = purged_to;
     loop {
@@ -195,6 +205,27 @@ pub fn verify(db: &mut Db, secrets: &crate::secrets::Secrets, chain: i64) -> Res
         return Ok(Err(if last < count { ChainFault::Missing(last + 1) } else { ChainFault::Seal }));
     }
     Ok(Ok(count))
+}
+
+/// Takes away up to `most` of the oldest events of a chain from before a moment, and seals where it begins now. Answers how many.
+///
+/// # Errors
+/// The database is away.
+pub fn purge(tx: &mut Tx<'_>, chain: i64, before: Time, most: i64) -> Result<usize, StoreError> {
+    lock_chain(tx, chain)?;
+    let from: i64 = chains::table.find(chain).select(chains::purged_to).first(tx.conn())?;
+    let rows: Vec<(i64, i64, Vec<u8>)> = table::table
+        .filter(table::tenant_id.eq(chain).and(table::number.gt(from)))
+        .order(table::number)
+        .limit(most)
+        .select((table::number, table::at, table::hash))
+        .load(tx.conn())?;
+    let Some((to, _, head)) = rows.into_iter().take_while(|(_, at, _)| *at < micros(before)).last() else { return Ok(0) };
+    let seal = tx.secrets().seal_of_purge(chain, to, &head).to_vec();
+    diesel::update(chains::table.find(chain))
+        .set((chains::purged_to.eq(to), chains::purged_head.eq(head), chains::purged_seal.eq(seal)))
+        .execute(tx.conn())?;
+    Ok(diesel::delete(table::table.filter(table::tenant_id.eq(chain).and(table::number.le(to)))).execute(tx.conn())?)
 }
 
 /// Every chain's number.

@@ -331,6 +331,7 @@ diesel::table! {
         seal -> Binary,
         purged_to -> BigInt,
         purged_head -> Nullable<Binary>,
+        purged_seal -> Nullable<Binary>,
     }
 }
 

@@ -202,3 +202,15 @@ pub fn gateway_used(tx: &mut Tx<'_>, used: &GatewayUse) -> Result<(), StoreError
     }
     Ok(())
 }
+
+/// Takes away up to `most` counters of a tenant from before a moment, the oldest hour first. Answers how many.
+///
+/// # Errors
+/// The database is away.
+pub fn purge(tx: &mut Tx<'_>, tenant: TenantId, before: Time, most: i64) -> Result<usize, StoreError> {
+    let of_tenant = usage::tenant_id.eq(tenant.number());
+    let oldest: Option<i64> = usage::table.filter(of_tenant).select(diesel::dsl::min(usage::hour)).first(tx.conn())?;
+    let Some(hour) = oldest.filter(|hour| *hour < before.timestamp().div_euclid(3600)) else { return Ok(0) };
+    let keys: Vec<String> = usage::table.filter(of_tenant.and(usage::hour.eq(hour))).limit(most).select(usage::key_id).load(tx.conn())?;
+    Ok(diesel::delete(usage::table.filter(of_tenant.and(usage::hour.eq(hour)).and(usage::key_id.eq_any(keys)))).execute(tx.conn())?)
+}

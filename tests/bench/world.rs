@@ -299,6 +299,13 @@ pub fn child(args: &[String]) {
                 "reads" => println!("{}", orders.gate.verifier.reads()),
                 "remembered" => println!("{}", orders.gate.verifier.remembered()),
                 "knows" => println!("{}", orders.gate.verifier.knows_all_ids()),
+                "sweep" => {
+                    let began = Instant::now();
+                    let name = "bench".to_owned();
+                    let sweep = keyward::jobs::notices::Sweep::new(orders.store.clone(), orders.clock.clone(), name);
+                    let swept = sweep.round(&std::sync::atomic::AtomicBool::new(false)).unwrap();
+                    println!("{:.1} s, {swept:?}", began.elapsed().as_secs_f64());
+                }
                 "count" | "do not count" => {
                     orders.gate.verifier.count(line == "count");
                     println!("done");

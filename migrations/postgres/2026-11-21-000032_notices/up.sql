@@ -17,3 +17,9 @@ CREATE TABLE jobs (
     holder TEXT NOT NULL,
     held_until BIGINT NOT NULL
 );
+
+-- The seal over where a chain begins once its oldest events were purged.
+ALTER TABLE event_chains ADD COLUMN purged_seal BYTEA;
+
+-- By age, for the purge.
+CREATE INDEX key_usage_by_hour ON key_usage (tenant_id, hour);
