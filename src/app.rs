@@ -90,6 +90,7 @@ impl App {
             trusted_proxies: config.trusted_proxies.clone(),
             session_idle: config.session_idle,
             session_max: config.session_max,
+            sends_mail: config.smtp_url.is_some(),
         };
         let site = Data::new(Site::new(store.clone(), clock.clone(), Arc::clone(&secrets), settings));
         let limits = Limits { max_staleness: config.max_staleness, ..Limits::default() };

@@ -7,6 +7,7 @@ use crate::{
     domain::{
         event::{Action, Event, EventActor},
         ids::{AccountId, KeyId},
+        mail::SecurityChange,
         password::{self, PasswordError, SHORTEST},
         token::{Purpose, Token, fresh_id},
         totp::{self, Code, RECOVERY_CODES, Seed},
@@ -19,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    By, CodeProof, Who,
+    By, CodeProof, Who, mail,
     sign_in::{self, Opened, recovery_hash},
 };
 
@@ -200,7 +201,8 @@ pub fn change_password(tx: &mut Tx<'_>, by: &By, account: AccountId, seen: Optio
 fn set_password(tx: &mut Tx<'_>, by: &By, account: &Account, new: &NewPassword) -> Result<(), StoreError> {
     accounts::set_password(tx, account.id, &new.hash, new.length)?;
     sessions::end_all(tx, account.id, None)?;
-    note(tx, by, account, Action::PasswordChanged, &json!({}))
+    note(tx, by, account, Action::PasswordChanged, &json!({}))?;
+    mail::tell_account(tx, by, account, SecurityChange::Password)
 }
 
 /// A new link of one use; the token is in the answer alone.
@@ -295,6 +297,7 @@ pub fn enrol_totp(tx: &mut Tx<'_>, by: &By, account: AccountId, typed: &str) -> 
         return Ok(Err(CodeError::NotSetUp));
     }
     note(tx, by, &account, Action::TotpEnrolled, &json!({}))?;
+    mail::tell_account(tx, by, &account, SecurityChange::TotpEnrolled)?;
     let recovery_codes = fresh_recovery_codes(tx, by, &account)?;
     sessions::end_all(tx, account.id, by.session.as_ref())?;
     let account = accounts::get(tx, account.id)?;
@@ -308,6 +311,7 @@ pub fn enrol_totp(tx: &mut Tx<'_>, by: &By, account: AccountId, typed: &str) -> 
 /// The database is away.
 pub fn new_recovery_codes(tx: &mut Tx<'_>, by: &By, account: AccountId, _proof: CodeProof) -> Result<Vec<String>, StoreError> {
     let account = accounts::get(tx, account)?;
+    mail::tell_account(tx, by, &account, SecurityChange::RecoveryCodes)?;
     fresh_recovery_codes(tx, by, &account)
 }
 
@@ -329,7 +333,8 @@ pub fn remove_totp(tx: &mut Tx<'_>, by: &By, account: AccountId) -> Result<(), S
     let account = accounts::get(tx, account)?;
     accounts::remove_totp(tx, account.id)?;
     sessions::end_all(tx, account.id, by.session.as_ref())?;
-    note(tx, by, &account, Action::TotpRemoved, &json!({}))
+    note(tx, by, &account, Action::TotpRemoved, &json!({}))?;
+    mail::tell_account(tx, by, &account, SecurityChange::TotpRemoved)
 }
 
 /// Ends one session of an account by its name in the list.

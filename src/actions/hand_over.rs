@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{
     By, CodeProof,
     keys::{self, KeyError},
+    mail,
     members::{MemberError, acting_now, note, present, within_bounds},
 };
 use crate::{
@@ -88,7 +89,7 @@ fn new_owner(tx: &mut Tx<'_>, tenant: &Tenant, id: MemberId) -> Result<Owner, Me
     if member.is_service() || permissions.has(Permission::KeysManageOwn) { Ok(member) } else { Err(MemberError::NoOwner) }
 }
 
-fn pass_on(tx: &mut Tx<'_>, by: &By, mut key: Key, from: &Owner, to: &Owner) -> Result<Key, MemberError> {
+fn pass_on(tx: &mut Tx<'_>, by: &By, mut key: Key, from: &Owner, to: &Owner) -> Result<(Key, Moved), MemberError> {
     if from.id == to.id {
         return Err(MemberError::NoOwner);
     }
@@ -102,7 +103,7 @@ fn pass_on(tx: &mut Tx<'_>, by: &By, mut key: Key, from: &Owner, to: &Owner) -> 
         "scopes": moved.scopes, "lost": moved.lost, "reserved_dropped": moved.reserved, "resources": moved.resources.chosen(),
     });
     keys::note(tx, by, Action::KeyHandedOver, &key, details)?;
-    Ok(key)
+    Ok((key, moved))
 }
 
 /// Hands one key over. `seen` is the version of the key that the page showed.
@@ -120,7 +121,16 @@ pub fn hand_over(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, to: MemberId) -
     }
     let from = members::find(tx, acting.tenant.id, key.owner)?.ok_or(KeyError::NoSuchKey)?;
     let to = new_owner(tx, &acting.tenant, to)?;
-    pass_on(tx, by, key, &from, &to)
+    let (key, moved) = pass_on(tx, by, key, &from, &to)?;
+    mail::tell_handed_over(tx, by, &acting.tenant, &from, &to, &[(key.clone(), lost(&moved))])?;
+    mail::tell_handed_away(tx, by, &acting.tenant, &from, &to, &key)?;
+    Ok(key)
+}
+
+/// What a key lost on its way, in words.
+fn lost(moved: &Moved) -> Vec<String> {
+    let resources = moved.fewer_resources.then(|| "some resources".to_owned());
+    moved.lost.iter().chain(&moved.reserved).map(ToString::to_string).chain(resources).collect()
 }
 
 /// Removes a member; each of their keys is revoked or handed over, as decided. Access, roles and what they keep go with them.
@@ -159,15 +169,24 @@ fn take_out(
         return Err(KeyError::NeedsCode.into());
     }
     let count = keys.len();
+    let mut handed: Vec<(Owner, Vec<(Key, Vec<String>)>)> = Vec::new();
     for mut key in keys {
         match fate(&key) {
             None => return Err(MemberError::Undecided),
             Some(Fate::Revoke) => keys::stop_for_good(tx, by, &mut key, member, "its owner was removed")?,
             Some(Fate::HandOver(to)) => {
                 let to = new_owner(tx, tenant, to)?;
-                pass_on(tx, by, key, member, &to)?;
+                let (key, moved) = pass_on(tx, by, key, member, &to)?;
+                let one = (key, lost(&moved));
+                match handed.iter_mut().find(|(owner, _)| owner.id == to.id) {
+                    Some((_, keys)) => keys.push(one),
+                    None => handed.push((to, vec![one])),
+                }
             }
         }
+    }
+    for (to, keys) in &handed {
+        mail::tell_handed_over(tx, by, tenant, member, to, keys)?;
     }
     within_bounds(tx, tenant, |tx| Ok::<_, MemberError>(members::remove(tx, tenant.id, member.id)?))?;
     if let Some(account) = member.account

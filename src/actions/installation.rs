@@ -6,6 +6,7 @@ use super::{
     By, Who,
     credentials::link_hash,
     keys::{self as key_actions, KeyError},
+    mail,
 };
 use crate::{
     chance,
@@ -109,6 +110,10 @@ fn invite_admin(tx: &mut Tx<'_>, by: &By, tenant: TenantId, email: &EmailAddress
     let hash = link_hash(tx.secrets(), Purpose::Invite, token.reveal());
     let until = tx.now() + chrono::Duration::hours(INVITED_FOR);
     links::invite_first_admin(tx, &hash, tenant, email, role, until)?;
+    if let Some(hash) = mail::invite(tx, tenant, email, &by.actor().name, until)? {
+        let offer = json!({ "email": email.as_str(), "roles": [role.0], "first_admin": true, "mailed": true });
+        links::invite(tx, &hash, tenant, &offer.to_string(), until)?;
+    }
     let details = json!({ "email": email.as_str(), "roles": ["Tenant admin"] });
     events::add(tx, tenant, &by.event(Action::MemberInvited, ("member", "", email.as_str()), details))?;
     Ok(token)
@@ -211,7 +216,6 @@ pub fn delete_key(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key,
         key_actions::stop_for_good(tx, by, &mut key, &owner, "deleted")?;
     }
     keys::delete(tx, &key, &owner)?;
-    let target = ("key", key.id.as_str(), key.name.as_str());
-    events::add(tx, key.tenant, &by.event(Action::KeyDeleted, target, json!({ "owner": owner.name })))?;
+    key_actions::note(tx, by, Action::KeyDeleted, &key, json!({ "owner": owner.name }))?;
     Ok(key)
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{
     By,
     credentials::{NewPassword, link_hash},
+    mail,
     members::{MemberError, acting_now, check_grants, role_names, within_bounds},
     sign_in::{self, Opened},
 };
@@ -164,6 +165,7 @@ pub fn invite(tx: &mut Tx<'_>, by: &By, form: &InviteForm) -> Result<(Token, Tim
     };
     let until = now + chrono::Duration::hours(HOURS);
     let token = link(tx, tenant, &offer, until)?;
+    mail_too(tx, tenant, &offer, until)?;
     let details = json!({ "email": offer.email, "roles": role_names(tx, tenant, &offer.roles)?, "until": until });
     events::add(tx, tenant.id, &by.event(Action::MemberInvited, ("invitation", &offer.id, offer.email.as_str()), details))?;
     Ok((token, until))
@@ -176,6 +178,14 @@ fn link(tx: &mut Tx<'_>, tenant: &Tenant, offer: &Offer, until: Time) -> Result<
     let details = serde_json::to_string(offer).map_err(|error| StoreError::Row(error.to_string()))?;
     links::invite(tx, &hash, tenant.id, &details, until)?;
     Ok(token)
+}
+
+/// Mails the invitation, with a link of its own: who opens it has opened a mailed link.
+fn mail_too(tx: &mut Tx<'_>, tenant: &Tenant, offer: &Offer, until: Time) -> Result<(), StoreError> {
+    let Some(hash) = mail::invite(tx, tenant.id, &offer.email, &offer.by_name, until)? else { return Ok(()) };
+    let mailed = Offer { mailed: true, ..offer.clone() };
+    let details = serde_json::to_string(&mailed).map_err(|error| StoreError::Row(error.to_string()))?;
+    links::invite(tx, &hash, tenant.id, &details, until)
 }
 
 fn use_up(tx: &mut Tx<'_>, hash: &[u8]) -> Result<bool, StoreError> {

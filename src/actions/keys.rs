@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{By, CodeProof};
+use super::{By, CodeProof, mail};
 use crate::{
     chance,
     domain::{
@@ -114,7 +114,9 @@ fn actor(by: &By) -> Actor {
 
 /// Writes an event about a key into the chain of its tenant.
 pub(super) fn note(tx: &mut Tx<'_>, by: &By, action: Action, key: &Key, details: serde_json::Value) -> Result<(), StoreError> {
-    events::add(tx, key.tenant, &by.event(action, ("key", key.id.as_str(), key.name.as_str()), details))
+    let event = by.event(action, ("key", key.id.as_str(), key.name.as_str()), details);
+    events::add(tx, key.tenant, &event)?;
+    mail::tell_owner(tx, by, key, &event)
 }
 
 /// Makes a key for `owner`. `form_id` is the one-time ID of the form.

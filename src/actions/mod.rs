@@ -4,6 +4,7 @@
 //! [`Tx`]: crate::store::Tx
 
 pub mod access;
+pub mod address;
 pub mod credentials;
 pub mod extend;
 pub mod gateways;

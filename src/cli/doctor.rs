@@ -10,24 +10,46 @@ use std::{
 
 use super::{Failure, Settings};
 use crate::{
+    chance,
     clock::Clock,
     config::Config,
-    domain::time::date_time,
+    domain::{
+        time::{date_time, days},
+        token::base62,
+    },
+    jobs::deliver::host_of,
+    mail::{Header, Letter, Mailer, Refusal},
     secrets::Secrets,
-    store::{Store, StoreError, accounts},
+    store::{Store, StoreError, accounts, outbox},
 };
 
 pub const EXAMPLES: &str = "Examples:
   keyward doctor
+  keyward doctor --mail-to you@example.com
   keyward doctor --database-url postgres://db/keyward";
 
 /// What a check found: well, or what is wrong and what to do.
 type Finding = Result<String, String>;
 
-pub fn run(settings: &Settings) -> Result<(), Failure> {
-    let config = settings.load()?;
-    let checks: [(&str, Finding); 4] =
-        [("Database", database(&config)), ("Clock", clock(&config)), ("Secret file", secret_file(&config)), ("Public URL", public_url(&config))];
+#[derive(clap::Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where the test mail goes; to mail_from itself unless given
+    #[arg(long, value_name = "ADDRESS")]
+    mail_to: Option<String>,
+}
+
+pub fn run(args: &Doctor) -> Result<(), Failure> {
+    let config = args.settings.load()?;
+    let checks: [(&str, Finding); 6] = [
+        ("Database", database(&config)),
+        ("Clock", clock(&config)),
+        ("Secret file", secret_file(&config)),
+        ("Public URL", public_url(&config)),
+        ("Mail", mail(&config, args.mail_to.as_deref())),
+        ("Mails sent", sent(&config)),
+    ];
     let mut wrong = 0;
     for (what, finding) in &checks {
         match finding {
@@ -120,4 +142,69 @@ fn ask_health(stream: &mut TcpStream, host: &str) -> std::io::Result<String> {
     let mut answer = Vec::new();
     stream.take(16_384).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Sends a test mail, as `serve` would.
+fn mail(config: &Config, to: Option<&str>) -> Finding {
+    let folder = config.data_dir.join("mail");
+    let host = host_of(&config.public_url);
+    let mailer = Mailer::new(config.smtp_url.as_deref(), &folder, host).map_err(|error| error.to_string())?;
+    if mailer.folder().is_some() {
+        return Ok(format!("no smtp_url is set, so mails become files in {}", folder.display()));
+    }
+    let own = config.mail_from.rsplit_once('<').map_or(config.mail_from.as_str(), |(_, address)| address.trim_end_matches('>'));
+    let to = to.unwrap_or(own);
+    let letter = Letter {
+        subject: "Test mail of Keyward".into(),
+        heading: "Mail works".into(),
+        paragraphs: vec![format!("keyward doctor sent this from {}. Links in mails lead to {}.", config.mail_from, config.public_url)],
+        why: "You get this because somebody ran keyward doctor.".into(),
+        ..Letter::default()
+    };
+    let header = Header {
+        from: &config.mail_from,
+        to,
+        name: "",
+        at: Clock::System.now(),
+        message_id: format!("<doctor.{}@{host}>", base62(16, &mut chance::fill)),
+        list: format!("test.keyward.{host}"),
+        unsubscribe: None,
+    };
+    let message = letter.message(&header)?;
+    match mailer.send(&message, "doctor") {
+        Ok(said) => Ok(format!("a test mail went to {to}; the server said {said}")),
+        Err(refusal) => Err(format!("the test mail to {to} was not taken: {}; {}", refusal.words, advice(&refusal))),
+    }
+}
+
+/// What to do about a refusal.
+fn advice(refusal: &Refusal) -> &'static str {
+    let words = refusal.words.to_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    if has(&["535", "534", "530", "538", "authentication"]) {
+        "check user and password in smtp_url; special characters of the password are written as %XX"
+    } else if has(&["certificate", "unknownissuer", "notvalidforname"]) {
+        "check that the host in smtp_url is the name in the server’s certificate, and that this machine trusts who issued it (SSL_CERT_FILE may name its file)"
+    } else if has(&["starttls", "tls", "corrupt message", "invalid message"]) {
+        "the server speaks TLS otherwise: smtps:// is TLS from the start (port 465), smtp:// is STARTTLS (port 587), and ?tls=none is for a relay that you trust the way to"
+    } else if has(&["did not answer", "timed out"]) {
+        "check host and port in smtp_url, and that no firewall stands between"
+    } else if has(&["connection", "lookup", "resolve", "name or service", "refused"]) && !refusal.is_final {
+        "check host and port in smtp_url, and that the server runs"
+    } else if refusal.is_final {
+        "check mail_from, and the address that the mail was for; --mail-to names another"
+    } else {
+        "the server asks to try again later"
+    }
+}
+
+/// Whether mails of late were given up.
+fn sent(config: &Config) -> Finding {
+    let since = Clock::System.now() - days(7);
+    match store(config).map(|store| store.read(|db| -> Result<_, StoreError> { outbox::all_failed_since(db, since) })) {
+        Ok(Ok(0)) => Ok("none failed within a week".into()),
+        Ok(Ok(1)) => Err("1 mail failed within a week; the Mail page of its tenant says why, and sends it again".into()),
+        Ok(Ok(count)) => Err(format!("{count} mails failed within a week; the Mail pages of the tenants say why, and send them again")),
+        Ok(Err(_)) | Err(_) => Ok("the database cannot be asked, see above".into()),
+    }
 }

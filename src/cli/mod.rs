@@ -51,9 +51,9 @@ enum Command {
     /// Print the configuration, secrets masked, and where each value comes from
     #[command(after_help = config::examples())]
     Config(Settings),
-    /// Check database, clock, secret file and public URL, and say what to do
+    /// Check database, clock, secret file, public URL and mail, and say what to do
     #[command(after_help = doctor::EXAMPLES)]
-    Doctor(Settings),
+    Doctor(doctor::Doctor),
     /// Print completions for a shell
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::Completions),

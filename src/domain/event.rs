@@ -68,6 +68,7 @@ pub enum Action {
     ResourceEdited,
     ResourceDeleted,
     EventsPurged,
+    MailSentAgain,
 }
 
 macro_rules! action_words {
@@ -147,6 +148,7 @@ action_words! {
     ResourceEdited => "resource.edit", "edited the resource";
     ResourceDeleted => "resource.delete", "deleted the resource";
     EventsPurged => "events.purge", "purged old events";
+    MailSentAgain => "mail.send_again", "sent the mail again";
 }
 
 impl Action {

@@ -210,6 +210,20 @@ impl Mail {
     }
 }
 
+impl SecurityChange {
+    /// A word for what changed.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::TotpEnrolled => "totp_enrolled",
+            Self::TotpRemoved => "totp_removed",
+            Self::RecoveryCodes => "recovery_codes",
+            Self::AddressAsked(_) => "address_asked",
+            Self::Address { .. } => "address",
+        }
+    }
+}
+
 /// Why somebody gets the notices of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -235,6 +249,11 @@ impl Role {
     pub fn of_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, known)| *known == word).map(|(role, _)| *role)
     }
+}
+
+/// Whether a mail is still of use: the link in it, if it has one, works.
+pub fn useful(mail: &Mail, now: Time) -> bool {
+    mail.useful_until().is_none_or(|until| until > now)
 }
 
 /// How long a mail is tried.

@@ -119,7 +119,9 @@ impl Letter {
             .raw_header(raw("List-Id", format!("<{}>", header.list)))
             .raw_header(raw("Auto-Submitted", "auto-generated".into()));
         if let Some(address) = &header.unsubscribe {
-            message = message.raw_header(raw("List-Unsubscribe", format!("<{address}>")));
+            message = message
+                .raw_header(raw("List-Unsubscribe", format!("<{address}>")))
+                .raw_header(raw("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".into()));
         }
         let text = self.text().map_err(|error| words(&error))?;
         let html = self.html().map_err(|error| words(&error))?;

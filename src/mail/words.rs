@@ -74,7 +74,7 @@ fn page(mail: &Mail, about: &About<'_>, slug: &str) -> String {
 
 /// The address of a link; without its token where the reader is not the recipient.
 fn link(about: &About<'_>, path: &str, token: &str) -> String {
-    let token = if about.hidden { format!("{}…", token.split_once('_').map_or("", |(prefix, _)| prefix)) } else { token.to_owned() };
+    let token = if about.hidden { format!("{}_…", token.split_once('_').map_or("", |(prefix, _)| prefix)) } else { token.to_owned() };
     format!("{}/{path}/{token}", about.public_url)
 }
 
@@ -326,8 +326,11 @@ fn button(label: &str, contents: &Contents, about: &About<'_>, path: &str) -> Ve
 
 fn invitation(contents: &Contents, about: &About<'_>, by: &str, until: Time, has_account: bool) -> Letter {
     let place = contents.tenant.as_ref().map_or("Keyward", |(_, name)| name.as_str());
-    let how =
-        if has_account { "You have an account already: sign in to it, and accept." } else { "Open the link, choose a password, and you are in." };
+    let how = if has_account {
+        "Sign in to your account, and accept."
+    } else {
+        "Choose a password, or sign in where you have an account already, and you are in."
+    };
     Letter {
         subject: format!("{by} invites you to {place} on Keyward"),
         heading: format!("Join {place} on Keyward"),

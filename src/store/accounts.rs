@@ -131,6 +131,19 @@ pub fn has_opened_mail(db: &mut Db, id: AccountId) -> Result<bool, StoreError> {
     Ok(at.is_some())
 }
 
+/// Gives an account another address; `false` where the address has an account.
+///
+/// # Errors
+/// The database is away.
+pub fn set_email(tx: &mut Tx<'_>, id: AccountId, email: &EmailAddress) -> Result<bool, StoreError> {
+    let canonical = email.canonical();
+    if by_email(tx, &canonical)?.is_some() {
+        return Ok(false);
+    }
+    diesel::update(table::table.find(id.0)).set((table::email.eq(email.as_str()), table::email_canonical.eq(canonical))).execute(tx.conn())?;
+    Ok(true)
+}
+
 /// Notes that a link that was mailed to the account's address has been opened.
 ///
 /// # Errors

@@ -35,6 +35,14 @@ pub fn add(tx: &mut Tx<'_>, tenant: TenantId, event: &Event) -> Result<(), Store
     add_to(tx, tenant.number(), event)
 }
 
+/// The number of the newest event of a tenant; 0 where there is none.
+///
+/// # Errors
+/// The database is away.
+pub fn newest(db: &mut Db, tenant: TenantId) -> Result<i64, StoreError> {
+    Ok(chains::table.find(tenant.number()).select(chains::count).first(db.conn()).optional()?.unwrap_or(0))
+}
+
 /// Adds an event to the chain of the installation.
 ///
 /// # Errors

@@ -178,3 +178,67 @@ pub fn all_invitations(db: &mut Db, now: Time) -> Result<Vec<String>, StoreError
         .select(table::details)
         .load(db.conn())?)
 }
+
+/// The stored word of links that confirm a new address.
+const ADDRESS: &str = "address";
+
+/// Adds a link that confirms a new address of an account. Earlier ones of the account die.
+///
+/// # Errors
+/// The database is away.
+pub fn add_address(tx: &mut Tx<'_>, hash: &[u8; 32], account: AccountId, email: &str, until: Time) -> Result<(), StoreError> {
+    let now = micros(tx.now());
+    end_all(tx, ADDRESS, account)?;
+    diesel::insert_into(table::table)
+        .values((
+            table::hash.eq(hash.to_vec()),
+            table::purpose.eq(ADDRESS),
+            table::account_id.eq(account.0),
+            table::details.eq(email),
+            table::created_at.eq(now),
+            table::expires_at.eq(micros(until)),
+        ))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// The account and the new address of a link that is neither used nor late.
+///
+/// # Errors
+/// The database is away.
+pub fn address(db: &mut Db, hash: &[u8; 32], now: Time) -> Result<Option<(AccountId, String)>, StoreError> {
+    let row: Option<(Option<i64>, String)> = table::table
+        .filter(table::hash.eq(hash.to_vec()).and(table::purpose.eq(ADDRESS)))
+        .filter(table::used_at.is_null().and(table::expires_at.gt(micros(now))))
+        .select((table::account_id, table::details))
+        .first(db.conn())
+        .optional()?;
+    Ok(row.and_then(|(account, email)| Some((AccountId(account?), email))))
+}
+
+/// Uses a link up that confirms an address; `false` where it was used or is late.
+///
+/// # Errors
+/// The database is away.
+pub fn use_up_address(tx: &mut Tx<'_>, hash: &[u8; 32]) -> Result<bool, StoreError> {
+    let now = micros(tx.now());
+    let open = table::table
+        .filter(table::hash.eq(hash.to_vec()).and(table::purpose.eq(ADDRESS)))
+        .filter(table::used_at.is_null().and(table::expires_at.gt(now)));
+    Ok(diesel::update(open).set(table::used_at.eq(now)).execute(tx.conn())? == 1)
+}
+
+/// Ends the links to set a new password of an account.
+///
+/// # Errors
+/// The database is away.
+pub fn end_resets(tx: &mut Tx<'_>, account: AccountId) -> Result<(), StoreError> {
+    end_all(tx, word(Purpose::Reset), account)
+}
+
+fn end_all(tx: &mut Tx<'_>, word: &str, account: AccountId) -> Result<(), StoreError> {
+    let now = micros(tx.now());
+    let open = table::table.filter(table::purpose.eq(word).and(table::account_id.eq(account.0)).and(table::used_at.is_null()));
+    diesel::update(open).set(table::used_at.eq(now)).execute(tx.conn())?;
+    Ok(())
+}

@@ -316,6 +316,14 @@ pub fn next_due(db: &mut Db) -> Result<Option<Time>, StoreError> {
     Ok(next.map(moment))
 }
 
+/// How many mails wait, in all tenants and outside of them.
+///
+/// # Errors
+/// The database is away.
+pub fn count_waiting(db: &mut Db) -> Result<i64, StoreError> {
+    Ok(table::table.filter(table::next_at.is_not_null()).count().get_result(db.conn())?)
+}
+
 /// What became of a mail that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

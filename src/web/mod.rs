@@ -43,6 +43,7 @@ pub mod assets;
 mod chart;
 pub mod docs;
 pub mod docs_policies;
+pub mod email;
 pub mod error;
 pub mod events;
 pub mod events_export;
@@ -77,6 +78,7 @@ pub mod keys_many;
 pub mod keys_own;
 pub mod keys_query;
 pub mod leave;
+pub mod mail;
 pub mod member;
 mod member_fields;
 pub mod member_remove;
@@ -183,6 +185,10 @@ pub fn urls() -> Pages {
             .route("/installation/keys/{key}/revoke", post().to(installation_keys::revoke))
             .route("/installation/keys/{key}/delete", get().to(installation_keys::ask_delete))
             .route("/installation/keys/{key}/delete", post().to(installation_keys::delete))
+            .route("/t/{tenant}/mail", get().to(mail::list))
+            .route("/t/{tenant}/mail/{id}", get().to(mail::one))
+            .route("/t/{tenant}/mail/{id}/html", get().to(mail::html))
+            .route("/t/{tenant}/mail/{id}/send", post().to(mail::send_again))
             .route("/t/{tenant}/events", get().to(events::list))
             .route("/t/{tenant}/events.csv", get().to(events_export::csv))
             .route("/t/{tenant}/events.jsonl", get().to(events_export::json_lines))
@@ -263,6 +269,7 @@ pub fn urls() -> Pages {
             .route("/setup/{token}", get().to(set_up::ask))
             .route("/setup/{token}", post().to(set_up::finish))
             .route("/password/forgot", get().to(password::forgot))
+            .route("/password/forgot", post().to(password::send_link))
             .route("/password/reset/{token}", get().to(password::ask_reset))
             .route("/password/reset/{token}", post().to(password::reset))
             .route("/extend/{token}", get().to(extend::ask))
@@ -274,6 +281,10 @@ pub fn urls() -> Pages {
             .route("/profile/tenants/{tenant}/leave", post().to(leave::leave))
             .route("/profile/theme", post().to(sign_in::theme))
             .route("/profile/preferences", post().to(profile::save_preferences))
+            .route("/profile/email", get().to(email::ask))
+            .route("/profile/email", post().to(email::send))
+            .route("/profile/email/{token}", get().to(email::ask_confirm))
+            .route("/profile/email/{token}", post().to(email::confirm))
             .route("/profile/password", get().to(password::ask_change))
             .route("/profile/password", post().to(password::change))
             .route("/profile/totp", get().to(two_step::ask))
@@ -321,7 +332,11 @@ fn nav(acting: &Acting, path: &str) -> Vec<Link> {
         links.push(link("Gateways", "/gateways"));
     }
     if acting.may(Permission::EventsRead) {
-        links.push(link("Events", "/events"));
+        let mail = path == format!("{base}/mail") || path.starts_with(&format!("{base}/mail/"));
+        let events = link("Events", "/events");
+        links.push(Link { current: events.current || mail, ..events });
+    } else if acting.may(Permission::SettingsManage) {
+        links.push(link("Mail", "/mail"));
     }
     if acting.may(Permission::SettingsManage) {
         links.push(link("Settings", "/settings"));

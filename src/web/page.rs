@@ -76,6 +76,8 @@ pub struct Frame {
     pub path: String,
     /// Whether htmx asks, so that a fragment will do.
     pub fragment: bool,
+    /// The Mail page, for who may see it, and how many mails failed within a week.
+    pub mail: Option<(String, i64)>,
 }
 
 impl Frame {
@@ -98,6 +100,7 @@ impl Frame {
             flash: flash::read(req),
             path: req.uri().path_and_query().map_or_else(|| "/".into(), ToString::to_string),
             fragment: is_htmx(req),
+            mail: None,
         }
     }
 

@@ -21,10 +21,10 @@ use crate::{
     actions::{
         By, Who,
         credentials::{self, CodeError, NewPassword},
-        sign_in,
+        mail, sign_in,
     },
     chance,
-    domain::{password::PasswordError, token::Purpose},
+    domain::{names::EmailAddress, password::PasswordError, token::Purpose},
     store::{StoreError, accounts, links, sessions::Stage, sign_in_failures},
 };
 
@@ -32,6 +32,8 @@ use crate::{
 #[template(path = "sign_in/forgot.html")]
 struct ForgotPage {
     frame: Frame,
+    form: Form,
+    sent: bool,
 }
 
 #[derive(Template)]
@@ -63,7 +65,38 @@ struct ChangePage {
 
 /// `GET /password/forgot`
 pub async fn forgot(req: HttpRequest) -> WebResult {
-    show(&ForgotPage { frame: Frame::bare(&req) })
+    show(&ForgotPage { frame: Frame::bare(&req), form: Form::default(), sent: false })
+}
+
+/// `POST /password/forgot`: the same answer, as soon, whether there is such an account or not.
+pub async fn send_link(req: HttpRequest, site: Data<Site>, mut form: Form) -> WebResult {
+    form.only(&["email"])?;
+    let Some(email) = form.parse("email", |text| text.parse::<EmailAddress>()) else {
+        return show_as(status_of(&form), &ForgotPage { frame: Frame::bare(&req), form, sent: false });
+    };
+    let by = By {
+        who: Who::Link("Somebody".into()),
+        address: site.address(&req),
+        user_agent: site.user_agent(&req),
+        now: site.clock.now(),
+        session: None,
+    };
+    // What is written must not be told by the time that it takes; that the database is there, is.
+    let answers: Result<_, StoreError> = site.read(accounts::has_installation_owner).await;
+    answers?;
+    let work = site.clone().into_inner();
+    tokio::task::spawn(async move {
+        let written: Result<(), StoreError> = work
+            .write(move |tx| {
+                let by = By { now: tx.now(), ..by };
+                mail::start_reset(tx, &by, &email.canonical())
+            })
+            .await;
+        if let Err(error) = written {
+            tracing::error!(%error, "a password reset was not written");
+        }
+    });
+    show(&ForgotPage { frame: Frame::bare(&req), form, sent: true })
 }
 
 /// A page whose address holds a token: no other site learns it, and no search engine keeps it.

@@ -13,12 +13,13 @@ use super::{
 };
 use crate::{
     actions::{By, Who},
-    domain::{ids::AccountId, permission::Permission},
+    domain::{ids::AccountId, permission::Permission, time::Time},
     store::{
         Db, StoreError, Tx,
         accounts::{self, Account},
         installation::InstallationReach,
         members::{self, Acting, Membership, Reach},
+        outbox,
         sessions::{self, Session, Stage},
     },
 };
@@ -206,9 +207,13 @@ struct Found {
     tenants: Vec<Membership>,
     acting: Option<Acting>,
     shut: bool,
+    failed_mails: i64,
 }
 
-fn look_up(db: &mut Db, id: &[u8; 32], slug: Option<&str>) -> Result<Option<Found>, StoreError> {
+/// How long a failed mail is worth a word on every page.
+const FAILED_WITHIN: Duration = Duration::days(7);
+
+fn look_up(db: &mut Db, id: &[u8; 32], slug: Option<&str>, now: Time) -> Result<Option<Found>, StoreError> {
     let Some(session) = sessions::find(db, id)? else { return Ok(None) };
     let account = accounts::get(db, session.account)?;
     let tenants = members::memberships(db, account.id)?;
@@ -223,7 +228,11 @@ fn look_up(db: &mut Db, id: &[u8; 32], slug: Option<&str>) -> Result<Option<Foun
         Some(acting) => sessions::shut_since(db, acting.tenant.id, account.id)?.is_some_and(|at| session.created_at <= at),
         None => false,
     };
-    Ok(Some(Found { session, account, tenants, acting, shut }))
+    let failed_mails = match &acting {
+        Some(acting) if acting.may(Permission::SettingsManage) && !shut => outbox::failed_since(db, acting.tenant.id, now - FAILED_WITHIN)?,
+        _ => 0,
+    };
+    Ok(Some(Found { session, account, tenants, acting, shut, failed_mails }))
 }
 
 async fn arrive(req: &HttpRequest) -> Result<(Arriving, bool), WebError> {
@@ -231,9 +240,9 @@ async fn arrive(req: &HttpRequest) -> Result<(Arriving, bool), WebError> {
     let cookie = site.cookie_of(req, CookieName::Session).ok_or(WebError::SignIn)?;
     let id = session_hash(&site, &cookie);
     let slug = req.match_info().get("tenant").map(str::to_owned).or_else(|| tenant_asked(req));
-    let found = site.read(move |db| look_up(db, &id, slug.as_deref())).await.map_err(|error: StoreError| WebError::from(error))?;
-    let Found { session, account, tenants, acting, shut } = found.ok_or(WebError::SignIn)?;
     let now = site.clock.now();
+    let found = site.read(move |db| look_up(db, &id, slug.as_deref(), now)).await.map_err(|error: StoreError| WebError::from(error))?;
+    let Found { session, account, tenants, acting, shut, failed_mails } = found.ok_or(WebError::SignIn)?;
     let (idle, most) = match session.stage {
         Stage::Code => (CODE_WITHIN, CODE_WITHIN),
         _ => (site.settings.session_idle, site.settings.session_max),
@@ -257,7 +266,11 @@ async fn arrive(req: &HttpRequest) -> Result<(Arriving, bool), WebError> {
         }
     }
     let acting = acting.filter(|_| !shut);
-    let frame = frame(req, &account, &tenants, acting.as_ref());
+    let mut frame = frame(req, &account, &tenants, acting.as_ref());
+    frame.mail = acting
+        .as_ref()
+        .filter(|acting| acting.may(Permission::SettingsManage))
+        .map(|acting| (format!("/t/{}/mail", acting.tenant.slug), failed_mails));
     let who = Who::Account { id: account.id, name: account.name.clone(), installation_owner: account.installation_owner };
     let by = By { who, address: site.address(req), user_agent: site.user_agent(req), now, session: Some(id) };
     Ok((Arriving { site, session, account, tenants, acting, frame, by }, shut))

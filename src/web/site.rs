@@ -64,6 +64,8 @@ pub struct Settings {
     pub session_idle: Duration,
     /// How long a session lives in all.
     pub session_max: Duration,
+    /// Whether there is a mail server.
+    pub sends_mail: bool,
 }
 
 /// What pages have at hand.

@@ -1,4 +1,6 @@
 //! Mails: written once, sent once, readable, and seen by the admins.
 
+mod causes;
 mod outbox;
+mod peers;
 mod sending;

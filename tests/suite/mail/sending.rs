@@ -31,7 +31,7 @@ pub fn spawn(backend: Backend) -> Sending {
 }
 
 impl Sending {
-    fn add(&self, address: &str, once: &str) -> MailId {
+    pub fn add(&self, address: &str, once: &str) -> MailId {
         let mail = Mail::KeyChanged {
             key: KeyName { id: "7f3Kq9m2x8d4Zt0B".into(), name: "Warehouse sync – production".into() },
             action: "key.revoke".into(),

@@ -26,7 +26,7 @@ use keyward::{
         ids::{AccountId, KeyId},
         ip_range::IpRanges,
         lifetime::{Choice, Lifetime},
-        mail::Role,
+        mail::{KeyName, Mail, Role},
         permission::{BuiltIn, Permissions},
         tenant::Settings,
         time::days,
@@ -207,6 +207,7 @@ impl<'a> World<'a> {
                     id
                 }
                 ("id", "gateways") => self.gateway(whose, slug),
+                ("id", "mail") => self.failed_mail(whose, slug),
                 ("scope" | "role" | "resource", _) if path.contains("/access/") => self.access(whose, slug, name),
                 ("member", _) => self.member(whose, slug, path),
                 ("keeper", _) if whose == Whose::Nobody => "987654322".to_owned(),
@@ -417,6 +418,27 @@ impl<'a> World<'a> {
                 ))
             }
         }
+    }
+
+    /// A mail that was given up.
+    fn failed_mail(&self, whose: Whose, slug: &str) -> String {
+        if whose == Whose::Nobody {
+            return "987654321".to_owned();
+        }
+        let key = KeyName { id: "7f3Kq9m2x8d4Zt0B".into(), name: CANARY.into() };
+        let mail = Mail::KeyChanged { key, action: "key.revoke".into(), by: "Ada Example".into(), at: self.app.now(), facts: vec![] };
+        let to = outbox::To { address: "walked@nowhere.example".into(), name: String::new() };
+        let (tenant, once) = (Some(self.app.fixture.tenants[slug]), fresh_id(&mut chance::fill).to_string());
+        self.app.write(|tx| {
+            let new = outbox::NewMail { tenant, account: None, to: &to, mail: &mail, once: &once };
+            let id = outbox::add(tx, &new)?.expect("a new mail");
+            // Those of other things wait; only this one has failed.
+            for taken in outbox::take(tx, "walk", 10_000)? {
+                let outcome = if taken.id == id { outbox::Outcome::Failed } else { outbox::Outcome::Later(tx.now()) };
+                outbox::settle(tx, taken.id, "walk", &outcome, "550 no such mailbox")?;
+            }
+            Ok(id.to_string())
+        })
     }
 
     fn gateway(&self, whose: Whose, slug: &str) -> String {
