@@ -83,6 +83,9 @@ pub(super) fn disable_all(tx: &mut Tx<'_>, by: &By, ids: &[KeyId]) -> Result<(),
     Ok(())
 }
 
+/// Persons, each with keys; and whether there are more than are listed.
+pub type Losers = (Vec<(Owner, Vec<Key>)>, bool);
+
 /// How many holders are looked at, and how many keys are listed, at most.
 const LOSERS: (i64, usize) = (500, 200);
 
@@ -91,7 +94,7 @@ const LOSERS: (i64, usize) = (500, 200);
 ///
 /// # Errors
 /// The database is away.
-pub fn losing_keys(db: &mut Db, tenant: &Tenant, role: &ConsoleRole, after: Permissions) -> Result<(Vec<(Owner, Vec<Key>)>, bool), StoreError> {
+pub fn losing_keys(db: &mut Db, tenant: &Tenant, role: &ConsoleRole, after: Permissions) -> Result<Losers, StoreError> {
     let own = Permission::KeysManageOwn;
     if !role.permissions.has(own) || after.has(own) {
         return Ok((Vec::new(), false));

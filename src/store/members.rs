@@ -123,8 +123,8 @@ impl Acting {
 /// # Errors
 /// The database is away.
 pub fn acting(db: &mut Db, slug: &str, account: AccountId) -> Result<Option<Acting>, StoreError> {
-    let Some(tenant) = tenants::by_slug(db, slug)? else { return Ok(None) };
     type Row = (i64, String, String, String);
+    let Some(tenant) = tenants::by_slug(db, slug)? else { return Ok(None) };
     let row: Option<Row> = table::table
         .filter(table::tenant_id.eq(tenant.id.number()).and(table::account_id.eq(account.0)))
         .filter(table::suspended_at.is_null().and(table::removed_at.is_null()))

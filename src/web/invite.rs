@@ -1,7 +1,7 @@
 //! The page behind an invitation. It looks the same whether or not the address has an account.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    FromRequest as _, HttpRequest, HttpResponse,
     web::{Data, Path},
 };
 use askama::Template;
@@ -75,7 +75,6 @@ async fn signed_in(req: &HttpRequest) -> Result<Option<SignedIn>, WebError> {
     if anyone(req).await.is_none() {
         return Ok(None);
     }
-    use actix_web::FromRequest as _;
     SignedIn::extract(req).await.map(Some)
 }
 

@@ -52,6 +52,7 @@ struct SessionLine {
 
 #[derive(Template)]
 #[template(path = "members/page.html")]
+#[allow(clippy::struct_excessive_bools)]
 struct MemberPage {
     frame: Frame,
     form: Form,

@@ -95,7 +95,7 @@ async fn load(member: &Member, id: MemberId, text: &str, chosen: Vec<MemberId>) 
             let keys = hand_over::keys_of(db, tenant.id, id)?;
             let most = if keys.len() > MANY_KEYS { OFFERED.1 } else { OFFERED.0 };
             let mut candidates = if keys.is_empty() { Vec::new() } else { console_roles::possible_owners(db, &tenant, id, &text, most + 1)? };
-            let is_short = candidates.len() as i64 > most;
+            let is_short = candidates.len() > usize::try_from(most).unwrap_or_default();
             candidates.truncate(usize::try_from(most).unwrap_or_default());
             let missing: Vec<MemberId> = chosen.into_iter().filter(|id| !candidates.iter().any(|other| other.id == *id)).collect();
             candidates.extend(members::find_many(db, tenant.id, &missing)?.into_iter().filter(Owner::is_active));

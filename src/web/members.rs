@@ -49,6 +49,7 @@ pub(super) struct Tabs {
     pub(super) on_roles: bool,
 }
 
+#[allow(clippy::struct_excessive_bools)]
 struct Row {
     id: String,
     url: String,
