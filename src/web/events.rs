@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, http::StatusCode, web::Path};
 use askama::Template;
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate};
 
 use super::{
     error::WebError,
@@ -64,6 +64,8 @@ pub struct EventsQuery {
     keys: Vec<KeyId>,
     /// All keys that match, as the grid asked for them.
     all: Option<KeysQuery>,
+    /// What was typed to find keys by; they are in `all`, too.
+    find: String,
     member: Option<MemberId>,
     action: String,
     from: Option<NaiveDate>,
@@ -89,6 +91,7 @@ impl EventsQuery {
         };
         let mut all = form.checked("all").then(|| KeysQuery::read(form).first());
         // What is typed is a key's ID, else it is looked for as the grid would.
+        let mut find = String::new();
         let typed: String = form.text("find").trim().chars().take(200).collect();
         match KeyId::parse(&typed) {
             _ if typed.is_empty() => {}
@@ -100,8 +103,9 @@ impl EventsQuery {
             _ => {
                 keys.clear();
                 let mut query = KeysQuery::default();
-                query.filter.text = typed;
+                query.filter.text.clone_from(&typed);
                 all = Some(query);
+                find = typed;
             }
         }
         let member = form.text("member").parse().ok().map(MemberId);
@@ -113,7 +117,7 @@ impl EventsQuery {
             .flatten()
         };
         let (from, to) = (day("from"), day("to"));
-        Self { keys, all, member, action, from, to, place }
+        Self { keys, all, find, member, action, from, to, place }
     }
 
     fn actions(&self) -> Vec<Action> {
@@ -122,7 +126,9 @@ impl EventsQuery {
 
     fn fields(&self, place: Option<Place>) -> Vec<(&'static str, String)> {
         let mut fields: Vec<(&'static str, String)> = self.keys.iter().map(|id| ("key", id.to_string())).collect();
-        if let Some(all) = &self.all {
+        if !self.find.is_empty() {
+            fields.push(("find", self.find.clone()));
+        } else if let Some(all) = &self.all {
             fields.push(("all", "1".into()));
             fields.extend(all.filter_fields());
         }
@@ -223,11 +229,15 @@ fn row(line: &Line, base: &str, known: &HashMap<String, String>, now: Time) -> R
     let (verb, rest) = words.did.split_once(' ').unwrap_or((words.did, ""));
     let mut chars = verb.chars();
     let verb = chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default();
-    let name =
-        if is_key || event.target_kind == "tenant" || event.target_name.is_empty() { String::new() } else { format!(" {}", event.target_name) };
+    let is_self = event.target_kind == event.actor.kind && event.target_id == event.actor.id;
+    let name = if is_key || is_self || event.target_kind == "tenant" || event.target_name.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", event.target_name)
+    };
     Row {
         number: line.number,
-        day: event.at.format("%-d %b %Y").to_string(),
+        day: event.at.format(if event.at.year() == now.year() { "%-d %b" } else { "%-d %b %Y" }).to_string(),
         time: event.at.format("%H:%M:%S").to_string(),
         datetime: event.at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         symbol,
@@ -261,6 +271,7 @@ struct EventsPage {
     more_chips: usize,
     too_many: bool,
     without_keys: String,
+    find: String,
     hidden: Vec<(&'static str, String)>,
     members: Vec<(String, String, bool)>,
     /// Noun, its name, and each action with its words; the flags say what is chosen.
@@ -337,7 +348,8 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
         more_chips: if asked.all.is_some() { found.searched.len() } else { found.searched.len().saturating_sub(CHIPS) },
         chips,
         too_many: found.too_many,
-        without_keys: at(&EventsQuery { keys: Vec::new(), all: None, ..asked.clone() }, None),
+        without_keys: at(&EventsQuery { keys: Vec::new(), all: None, find: String::new(), ..asked.clone() }, None),
+        find: asked.find.clone(),
         hidden: EventsQuery { keys: asked.keys.clone(), all: asked.all.clone(), ..EventsQuery::default() }.fields(None),
         members: found.members.into_iter().map(|owner| (owner.id.to_string(), owner.name, asked.member == Some(owner.id))).collect(),
         actions: actions.collect(),

@@ -91,6 +91,7 @@ both! {
         assert_eq!(found(&format!("key={emil}&key={dora}")).len(), 4, "one or many");
         assert_eq!(found(&format!("key={emil}&key={dora}&action=key.disable")).len(), 2);
         assert_eq!(found("find=key+of+emil").len(), 2, "by name");
+        assert_eq!(ada.open(&format!("{EVENTS}?find=key+of+emil")).attributes("#find", "value"), ["key of emil"], "which stays to be read");
         assert_eq!(found(&format!("find={emil}")).len(), 2, "by ID");
         assert_eq!(found("action=key.disable").len(), 2);
         assert!(found("action=account").iter().all(|row| row.contains("Signed in")));
