@@ -2,8 +2,6 @@
 
 use clap_complete::{Shell, generate};
 
-use super::Failure;
-
 pub const EXAMPLES: &str = "Examples:
   keyward completions bash > /etc/bash_completion.d/keyward
   keyward completions zsh > \"${fpath[1]}/_keyward\"";
@@ -14,9 +12,8 @@ pub struct Completions {
     shell: Shell,
 }
 
-pub fn run(args: &Completions, command: &mut clap::Command) -> Result<(), Failure> {
+pub fn run(args: &Completions, command: &mut clap::Command) {
     let mut text = Vec::new();
     generate(args.shell, command, "keyward", &mut text);
     print!("{}", String::from_utf8_lossy(&text));
-    Ok(())
 }

@@ -154,7 +154,10 @@ pub fn run() -> ExitCode {
         Command::Events(events) => events::run(&events),
         Command::Config(settings) => config::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
-        Command::Completions(completions) => completions::run(&completions, &mut Cli::command()),
+        Command::Completions(completions) => {
+            completions::run(&completions, &mut Cli::command());
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

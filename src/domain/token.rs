@@ -183,7 +183,7 @@ pub fn hash(pepper: &[u8; 32], purpose: Purpose, tenant: TenantId, token: &str) 
 
 /// HMAC-SHA-256 under `key` of the parts, each preceded by its length, so that no two lists of parts look alike.
 pub fn keyed(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    #[allow(clippy::expect_used)] // HMAC takes a key of any length
+    #[allow(clippy::expect_used, clippy::missing_panics_doc)] // HMAC takes a key of any length
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());

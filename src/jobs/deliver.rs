@@ -86,7 +86,7 @@ impl Post {
         match outcome {
             Outcome::Failed => tracing::warn!(mail = row.id.0, kind = row.mail.word(), said, "a mail was given up"),
             Outcome::Again(at) => {
-                tracing::info!(mail = row.id.0, kind = row.mail.word(), said, next = %at, "a mail was not taken; it is tried again")
+                tracing::info!(mail = row.id.0, kind = row.mail.word(), said, next = %at, "a mail was not taken; it is tried again");
             }
             _ if !kept => tracing::warn!(mail = row.id.0, "a mail took so long that another process has taken it over"),
             _ => {}

@@ -54,7 +54,7 @@ impl Mailer {
             None => url.to_owned(),
         };
         let builder = SmtpTransport::from_url(&url).map_err(|error| SetUpError(chain(&error)))?;
-        let pool = PoolConfig::new().max_size(2).idle_timeout(Duration::from_secs(60));
+        let pool = PoolConfig::new().max_size(2).idle_timeout(Duration::from_mins(1));
         let transport = builder.hello_name(ClientId::Domain(host.to_owned())).timeout(Some(PATIENCE)).pool_config(pool).build();
         Ok(Self(Way::Smtp(transport)))
     }

@@ -31,7 +31,7 @@ impl InstallationReach {
         account.installation_owner.then_some(Self(()))
     }
 
-    fn into_tenant(&self, tenant: TenantId) -> Reach {
+    fn tenant(&self, tenant: TenantId) -> Reach {
         Reach::whole(tenant, self)
     }
 }
@@ -104,7 +104,7 @@ pub fn numbers(db: &mut Db, reach: &InstallationReach, slug: &str, now: Time) ->
     let id = tenant.id.number();
     let members = people::table.filter(people::tenant_id.eq(id).and(people::removed_at.is_null())).count().get_result(db.conn())?;
     let (admins, seats_used) = holders(db, &tenant)?;
-    let view = View { reach: &reach.into_tenant(tenant.id), filter: &Filter::default(), now, soon: tenant.settings.expiring_soon() };
+    let view = View { reach: &reach.tenant(tenant.id), filter: &Filter::default(), now, soon: tenant.settings.expiring_soon() };
     let keys = grid::counts(db, &view)?;
     Ok(Some(Numbers { tenant, admins, members, seats_used, keys }))
 }
@@ -186,7 +186,7 @@ pub fn keys(
     let mut found: Vec<(i64, usize)> = Vec::new();
     let mut counts = Counts::default();
     for (place, tenant) in tenants.iter().enumerate() {
-        let view = View { reach: &reach.into_tenant(tenant.id), filter, now, soon: tenant.settings.expiring_soon() };
+        let view = View { reach: &reach.tenant(tenant.id), filter, now, soon: tenant.settings.expiring_soon() };
         let (seqs, of_tenant) = grid::nearest(db, &view, after, forward, size + 1)?;
         found.extend(seqs.into_iter().map(|seq| (seq, place)));
         for (sum, count) in counts.iter_mut().zip(of_tenant) {
@@ -216,7 +216,7 @@ pub fn keys(
     for (place, tenant) in tenants.iter().enumerate() {
         let seqs: Vec<i64> = found.iter().filter(|(_, of)| *of == place).map(|(seq, _)| *seq).collect();
         if !seqs.is_empty() {
-            rows.extend(grid::keys(db, &reach.into_tenant(tenant.id), &seqs)?.into_iter().map(|key| (key.seq, key)));
+            rows.extend(grid::keys(db, &reach.tenant(tenant.id), &seqs)?.into_iter().map(|key| (key.seq, key)));
         }
     }
     let keys = found.iter().filter_map(|(seq, _)| rows.remove(seq)).collect();
@@ -231,6 +231,6 @@ pub fn find_key(db: &mut Db, reach: &InstallationReach, id: KeyId) -> Result<Opt
     let of: Option<i64> = key_rows::table.filter(key_rows::id.eq(id.as_str())).select(key_rows::tenant_id).first(db.conn()).optional()?;
     let Some(of) = of else { return Ok(None) };
     let tenant = tenants::get(db, TenantId::from_row(of))?;
-    let key = keys::find(db, &reach.into_tenant(tenant.id), id)?;
+    let key = keys::find(db, &reach.tenant(tenant.id), id)?;
     Ok(key.map(|key| (tenant, key)))
 }

@@ -156,7 +156,7 @@ pub fn owner_folded(owner: &Owner) -> String {
 /// The changeable part of a row, written from a [`Key`]; hashes, use and creation stay.
 fn assign(row: &mut KeyRow, key: &Key, owner: &Owner) {
     row.owner_id = key.owner.0;
-    row.name = key.name.as_str().to_owned();
+    key.name.as_str().clone_into(&mut row.name);
     row.comment.clone_from(&key.comment);
     (row.access_kind, row.access_role_id, row.scopes) = match &key.access {
         KeyAccess::Owner => ("owner".to_owned(), None, "[]".to_owned()),

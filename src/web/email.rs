@@ -56,7 +56,7 @@ pub async fn ask(person: SignedIn) -> WebResult {
 /// `POST /profile/email`
 pub async fn send(req: HttpRequest, person: SignedIn, mut form: Form) -> WebResult {
     form.only(&["email", "current_password", "totp"])?;
-    let email = form.parse("email", |text| text.parse::<EmailAddress>());
+    let email = form.parse("email", str::parse::<EmailAddress>);
     if email.as_ref().is_some_and(|email| email.canonical() == person.account.email_canonical) {
         form.wrong("email", "This is your address already.");
     }

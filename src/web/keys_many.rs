@@ -373,6 +373,9 @@ pub async fn confirm(member: Member, req: HttpRequest) -> WebResult {
     question(&member, &Form::default(), verb, &asked, &chosen, false)
 }
 
+/// What a transaction did, or why the code was refused.
+type Outcome = Result<(Option<CodeProof>, Batch), String>;
+
 /// Does it: `POST …/keys/revoke` and its like.
 ///
 /// # Errors
@@ -411,7 +414,6 @@ pub async fn act(member: Member, req: HttpRequest, mut form: Form) -> WebResult 
     let is_large = count > BATCH;
     let first = if is_large { Vec::new() } else { seqs.clone() };
     let (batch_reason, account) = (reason.clone(), member.account.id);
-    type Outcome = Result<(Option<CodeProof>, Batch), String>;
     let outcome: Outcome = member
         .write(move |tx, by| -> Result<Outcome, StoreError> {
             let proof = match &code {

@@ -71,7 +71,7 @@ pub async fn forgot(req: HttpRequest) -> WebResult {
 /// `POST /password/forgot`: the same answer, as soon, whether there is such an account or not.
 pub async fn send_link(req: HttpRequest, site: Data<Site>, mut form: Form) -> WebResult {
     form.only(&["email"])?;
-    let Some(email) = form.parse("email", |text| text.parse::<EmailAddress>()) else {
+    let Some(email) = form.parse("email", str::parse::<EmailAddress>) else {
         return show_as(status_of(&form), &ForgotPage { frame: Frame::bare(&req), form, sent: false });
     };
     let by = By {

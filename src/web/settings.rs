@@ -301,12 +301,13 @@ pub async fn switch(member: Member, mut form: Form) -> WebResult {
     let code = form.text("totp").to_owned();
     let saved: Result<_, SettingsError> = member
         .write(move |tx, by| {
-            let proof = match enable && !code.trim().is_empty() {
-                true => match credentials::confirm_code(tx, by, &code)? {
+            let proof = if enable && !code.trim().is_empty() {
+                match credentials::confirm_code(tx, by, &code)? {
                     Ok(proof) => Some(proof),
                     Err(wrong) => return Ok(Err(wrong)),
-                },
-                false => None,
+                }
+            } else {
+                None
             };
             change_settings(tx, by, |settings| settings.keys_enabled = enable, proof.as_ref()).map(Ok)
         })

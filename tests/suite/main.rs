@@ -21,6 +21,7 @@ mod notices;
 mod policies;
 mod purge;
 mod route_walk;
+mod secrecy;
 mod settings;
 mod sign_in;
 mod sixty_days;

@@ -235,7 +235,7 @@ impl Maker<'_> {
             comment: comment.to_owned(),
             access: KeyAccess::Owner,
             resources: ResourceSet::All,
-            ip_ranges: IpRanges::parse(*self.dice.pick(&RANGES))?,
+            ip_ranges: IpRanges::parse(self.dice.pick::<&str>(&RANGES))?,
             notice_recipients: Vec::new(),
             created_at,
             changed_at: set_at,

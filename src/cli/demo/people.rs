@@ -188,7 +188,7 @@ fn tenant(
                 BuiltIn::ALL.iter().filter(|(role, ..)| console_roles.contains(role)).map(|(_, _, shown)| (*shown).to_owned()).collect();
             if let Some(entry) = accounts.last_mut() {
                 entry.tenant = Some(slug.into());
-                entry.roles = shown.clone();
+                entry.roles.clone_from(&shown);
             }
             events::add(tx, id, &by.event(Action::MemberJoined, ("member", &member.to_string(), name), json!({ "email": email, "roles": shown })))?;
             hold(tx, &place, member, position)?;

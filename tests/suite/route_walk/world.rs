@@ -7,12 +7,6 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use diesel::{
-    Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection,
-    connection::SimpleConnection as _,
-    sql_query,
-    sql_types::{Nullable, Text},
-};
 use keyward::{
     actions::{
         By, Who, credentials,
@@ -32,11 +26,12 @@ use keyward::{
         time::days,
         token::{Purpose, Token, fresh_id},
     },
-    store::{AnyConn, access, accounts, console_roles, extensions, gateways, members, outbox, sessions, tenants},
+    store::{access, accounts, console_roles, extensions, gateways, members, outbox, sessions, tenants},
 };
 
 use crate::support::{
     TestApp,
+    behind::{Behind, Tables},
     browser::{Browser, Page},
 };
 
@@ -48,9 +43,6 @@ const EXTRA: &str = "pager@acme.example";
 
 /// Columns that say when somebody was last seen, and where: the one thing that looking changes.
 const SEEN: [&str; 2] = ["seen_at", "last_tenant"];
-
-/// The rows of each table.
-pub type Tables = BTreeMap<String, String>;
 
 /// A tenant that things are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,27 +94,10 @@ impl Thing {
 pub struct World<'a> {
     pub app: &'a TestApp,
     browsers: RefCell<BTreeMap<&'static str, Rc<Browser>>>,
-    conn: RefCell<AnyConn>,
-    columns: BTreeMap<String, Vec<String>>,
+    behind: Behind,
     made: AtomicUsize,
     settings: String,
     last: RefCell<Option<Rc<Tables>>>,
-}
-
-#[derive(QueryableByName)]
-struct Column {
-    #[diesel(sql_type = Text)]
-    of: String,
-    #[diesel(sql_type = Text)]
-    name: String,
-}
-
-#[derive(QueryableByName)]
-struct Rows {
-    #[diesel(sql_type = Text)]
-    of: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    text: Option<String>,
 }
 
 impl<'a> World<'a> {
@@ -136,22 +111,15 @@ impl<'a> World<'a> {
             }
             Ok(())
         });
-        let url = &app.app.config.database_url;
-        let mut conn = match url.strip_prefix("sqlite://") {
-            Some(path) => AnyConn::Sqlite(SqliteConnection::establish(path).unwrap()),
-            None => AnyConn::Postgres(PgConnection::establish(url).unwrap()),
-        };
-        let columns = columns(&mut conn);
         let mut world = Self {
             app,
             browsers: RefCell::default(),
-            conn: RefCell::new(conn),
-            columns,
+            behind: Behind::new(app, &SEEN),
             made: AtomicUsize::new(0),
             settings: String::new(),
             last: RefCell::default(),
         };
-        world.settings = world.one("SELECT settings AS \"of\", name AS text FROM tenants WHERE slug = 'acme'");
+        world.settings = world.behind.one("SELECT settings AS text FROM tenants WHERE slug = 'acme'");
         for name in ["nora", "mia", "dora", "audrey", "ada", "gus", "root", "emil", "nobody"] {
             world.sign_in(name);
         }
@@ -230,13 +198,14 @@ impl<'a> World<'a> {
                 // An event of dora's new key. Numbers begin anew in each tenant, so another tenant's says nothing.
                 ("number", "events") if whose == Whose::Acme => {
                     let (id, _) = self.key(whose, slug, owner, path);
-                    self.one(&format!("SELECT CAST(max(number) AS text) AS \"of\", NULL AS text FROM events WHERE target_id = '{id}'"))
+                    self.behind.one(&format!("SELECT max(number) AS text FROM events WHERE target_id = '{id}'"))
                 }
                 ("number", _) => "987654321".to_owned(),
                 ("slug", "tenants") => self.tenant(whose, path),
                 // Somebody else's.
-                ("session", _) => self
-                    .one("SELECT public_id AS \"of\", name AS text FROM sessions JOIN accounts ON accounts.id = account_id WHERE name LIKE 'Nora%'"),
+                ("session", _) => {
+                    self.behind.one("SELECT public_id AS text FROM sessions JOIN accounts ON accounts.id = account_id WHERE name LIKE 'Nora%'")
+                }
                 (name, before) => panic!("{path}: what is {{{name}}} after {before}?"),
             };
             thing.names.insert(name, value);
@@ -334,7 +303,7 @@ impl<'a> World<'a> {
         if member == "987654321" {
             return public;
         }
-        let account = self.one(&format!("SELECT CAST(account_id AS text) AS \"of\", name AS text FROM members WHERE id = {member}"));
+        let account = self.behind.one(&format!("SELECT account_id AS text FROM members WHERE id = {member}"));
         let session = sessions::Session {
             id: chance::bytes(),
             account: AccountId(account.parse().unwrap()),
@@ -412,10 +381,7 @@ impl<'a> World<'a> {
             _ => {
                 let resource = format!("{slug}:walk{number}").parse().unwrap();
                 self.app.write(|tx| access::create_resource(tx, tenant, &resource, CANARY));
-                self.one(&format!(
-                    "SELECT CAST(id AS text) AS \"of\", name AS text FROM resources WHERE name = 'walk{number}' AND tenant_id = {}",
-                    tenant.number()
-                ))
+                self.behind.one(&format!("SELECT id AS text FROM resources WHERE name = 'walk{number}' AND tenant_id = {}", tenant.number()))
             }
         }
     }
@@ -473,16 +439,12 @@ impl<'a> World<'a> {
     /// Runs a statement behind everybody's back.
     pub fn sql(&self, statement: &str) {
         self.last.take();
-        self.conn.borrow_mut().batch_execute(statement).unwrap();
+        self.behind.sql(statement).unwrap();
     }
 
-    /// The first column of the only row.
-    pub fn one(&self, query: &str) -> String {
-        let rows: Vec<Rows> = match &mut *self.conn.borrow_mut() {
-            AnyConn::Sqlite(conn) => sql_query(query).load(conn).unwrap(),
-            AnyConn::Postgres(conn) => sql_query(query).load(conn).unwrap(),
-        };
-        rows.into_iter().next().unwrap().of
+    /// What every table holds, but for when somebody was last seen.
+    pub fn tables(&self) -> Tables {
+        self.behind.tables()
     }
 
     /// Sends a request, and says what the tables held before and after it. Nobody else is at work meanwhile.
@@ -492,28 +454,6 @@ impl<'a> World<'a> {
         let after = Rc::new(self.tables());
         self.last.replace(Some(Rc::clone(&after)));
         (before, page, after)
-    }
-
-    /// What every table holds, but for when somebody was last seen.
-    pub fn tables(&self) -> Tables {
-        let mut conn = self.conn.borrow_mut();
-        let rows = |columns: &[String], quote: &dyn Fn(&str) -> String| columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join("||'|'||");
-        let parts = self.columns.iter().map(|(table, columns)| match &*conn {
-            AnyConn::Sqlite(_) => {
-                let row = rows(columns, &|name| format!("quote(\"{name}\")"));
-                format!("SELECT '{table}' AS \"of\", group_concat(r, char(10)) AS text FROM (SELECT {row} AS r FROM \"{table}\" ORDER BY 1)")
-            }
-            AnyConn::Postgres(_) => {
-                let row = rows(columns, &|name| format!("coalesce(\"{name}\"::text, '')"));
-                format!("SELECT '{table}' AS \"of\", string_agg(r, chr(10) ORDER BY r) AS text FROM (SELECT {row} AS r FROM \"{table}\") t")
-            }
-        });
-        let query = parts.collect::<Vec<_>>().join(" UNION ALL ");
-        let found: Vec<Rows> = match &mut *conn {
-            AnyConn::Sqlite(conn) => sql_query(query).load(conn).unwrap(),
-            AnyConn::Postgres(conn) => sql_query(query).load(conn).unwrap(),
-        };
-        found.into_iter().map(|rows| (rows.of, rows.text.unwrap_or_default())).collect()
     }
 
     /// Makes acme's settings what they were.
@@ -532,27 +472,4 @@ fn names(path: &str) -> Vec<(&'static str, &'static str)> {
         found.push((name, before));
     }
     found
-}
-
-fn columns(conn: &mut AnyConn) -> BTreeMap<String, Vec<String>> {
-    let all: Vec<Column> = match conn {
-        AnyConn::Sqlite(conn) => sql_query(
-            "SELECT m.name AS \"of\", c.name AS name FROM sqlite_master m, pragma_table_info(m.name) c
-             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE 'keys_search%' ORDER BY m.name, c.cid",
-        )
-        .load(conn)
-        .unwrap(),
-        AnyConn::Postgres(conn) => sql_query(
-            "SELECT table_name::text AS \"of\", column_name::text AS name FROM information_schema.columns
-             WHERE table_schema = 'public' ORDER BY table_name, ordinal_position",
-        )
-        .load(conn)
-        .unwrap(),
-    };
-    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for column in all.into_iter().filter(|column| !SEEN.contains(&column.name.as_str())) {
-        tables.entry(column.of).or_default().push(column.name);
-    }
-    assert!(tables.len() > 15, "{tables:?}");
-    tables
 }

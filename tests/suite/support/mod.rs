@@ -11,6 +11,7 @@
 //! `both!` makes two tests of each, one per database. [`fixture`] says who and what is there.
 #![allow(dead_code)] // a tool box: not every tool is in use at every moment
 
+pub mod behind;
 pub mod browser;
 pub mod chromium;
 pub mod fixture;
