@@ -85,6 +85,8 @@ const RESETS_IN_AN_HOUR: i64 = 3;
 /// The database is away.
 pub fn start_reset(tx: &mut Tx<'_>, by: &By, email: &str) -> Result<(), StoreError> {
     let Some(account) = accounts::by_email(tx, email)? else { return Ok(()) };
+    // Of requests at one moment, each counts those before it.
+    accounts::hold(tx, account.id)?;
     let (now, hour) = (tx.now(), chrono::Duration::hours(1));
     if outbox::written_since(tx, "password_reset", &account.email, now - hour)? >= RESETS_IN_AN_HOUR {
         return Ok(());

@@ -62,8 +62,9 @@ const HEADINGS: [&str; 22] = [
 /// A cell that no spreadsheet takes for a formula: what could start one gets a quote in front.
 pub(super) fn cell(text: &str) -> String {
     const STARTS: [char; 12] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}', '\0'];
-    let starts = |text: &str| text.starts_with(STARTS);
-    let quote = if starts(text) || starts(text.trim_start()) { "'" } else { "" };
+    // Spaces in front do not keep a spreadsheet from a formula.
+    let first = text.chars().find(|c| STARTS.contains(c) || !c.is_whitespace());
+    let quote = if first.is_some_and(|c| STARTS.contains(&c)) { "'" } else { "" };
     // Readers stop at a NUL, or refuse the file.
     format!("{quote}{}", text.replace('\0', ""))
 }

@@ -42,7 +42,7 @@ class Handler:
         defects = [str(defect) for p in message.walk() for defect in p.defects]
         line = {
             "to": envelope.rcpt_tos, "from": envelope.mail_from, "peer": session.peer[1], "tls": session.ssl is not None,
-            "user": getattr(session, "login_data", None), "headers": [[k, str(v)] for k, v in message.items()],
+            "user": getattr(session, "auth_data", None), "headers": [[k, str(v)] for k, v in message.items()],
             "text": part("plain"), "html": part("html"), "defects": defects, "raw": envelope.content.decode("ascii"),
         }
         with open(args.mailbox, "a") as out:
