@@ -41,7 +41,7 @@ class Handler:
         part = lambda kind: (lambda body: body.get_content() if body else None)(message.get_body((kind,)))
         defects = [str(defect) for p in message.walk() for defect in p.defects]
         line = {
-            "to": envelope.rcpt_tos, "from": envelope.mail_from, "peer": session.peer[1], "tls": session.ssl is not None,
+            "to": envelope.rcpt_tos, "from": envelope.mail_from, "peer": session.peer[1], "tls": server.transport.get_extra_info("ssl_object") is not None,
             "user": getattr(session, "auth_data", None), "headers": [[k, str(v)] for k, v in message.items()],
             "text": part("plain"), "html": part("html"), "defects": defects, "raw": envelope.content.decode("ascii"),
         }
