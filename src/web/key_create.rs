@@ -204,7 +204,11 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
     let known: Vec<&str> = FIELDS.iter().copied().chain(["owner", "form_id", "life", "days", "date", "totp"]).collect();
     form.only(&known)?;
     member.needs(Permission::KeysManageOwn)?;
-    let owner: MemberId = form.text("owner").parse().map_err(|_| WebError::NotFound)?;
+    // Without an owner it is one's own, as in the empty form.
+    let owner = match form.text("owner") {
+        "" => member.acting.id,
+        text => text.parse().map_err(|_| WebError::NotFound)?,
+    };
     let form_id = key_code::form_id(&form)?;
     if form.has("offer", "life") {
         let words = expiry_form::says(&form, "life", zone(&member), &member.acting.tenant.settings, member.by().now);

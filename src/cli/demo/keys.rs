@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{Datelike as _, Duration, Timelike as _};
-use serde_json::json;
 
 use super::{
     super::Failure,
     dice::Dice,
+    history,
     people::{People, Place},
 };
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     chance,
     domain::{
         access::{KeyAccess, ResourceSet},
-        event::{Action, Event, EventActor},
         ids::KeyId,
         ip_range::IpRanges,
         key::{Actor, Key, Life, OldSecret, SecretFacts, Use},
@@ -27,7 +26,7 @@ use crate::{
     },
     secrets::Secrets,
     store::{
-        StoreError, Tx, events, gateways,
+        StoreError, Tx, gateways,
         keys::{self, NewKey},
         members::{self, Owner},
         tenants,
@@ -49,7 +48,7 @@ const BATCH: u32 = 20_000;
 
 /// How a made-up key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     Active,
     Soon,
     Overlap,
@@ -105,12 +104,12 @@ const COMMENTS: [&str; 6] =
 const RANGES: [&str; 5] = ["", "", "10.20.0.0/16", "185.41.12.8/29", "198.51.100.0/24 2001:db8:40::/48"];
 
 /// A key to be stored, with what its past says.
-struct Draft {
-    key: Key,
+pub struct Draft {
+    pub key: Key,
     hash: SecretHash,
     old_hash: Option<SecretHash>,
     token: Token,
-    fate: Fate,
+    pub fate: Fate,
 }
 
 struct Maker<'a> {
@@ -148,7 +147,7 @@ pub fn make(app: &App, people: &People, count: u32) -> Result<Tokens, Failure> {
             debug_assert!(owners.iter().any(|(tenant, _)| *tenant == place.id));
         }
         insert(tx, &owners, told.iter().map(|(_, _, draft)| draft))?;
-        write_events(tx, &told, &owners, now)?;
+        history::write(tx, &told, people, now)?;
         write_use(tx, &told, people, &mut maker)?;
         Ok(())
     })?;
@@ -225,7 +224,8 @@ impl Maker<'_> {
         };
         let set_at = set_at.min(now - days(1));
         let created_at = if self.dice.chance(25) { set_at - days(self.dice.between(30, 200)) } else { set_at };
-        let author = owner.to_owned();
+        let (author, actor) = place.actor(owner);
+        let author = author.to_owned();
         let mut key = Key {
             id,
             tenant: place.id,
@@ -252,7 +252,7 @@ impl Maker<'_> {
             version: 1,
         };
         let mut old_hash = None;
-        let who = |id| Some(Actor { member: Some(id), name: author.clone() });
+        let who = || Some(Actor { member: actor, name: author.clone() });
         match fate {
             Fate::Overlap => {
                 let rolled_at = now - days(number.clamp(1, 10)) - minutes / 2;
@@ -273,13 +273,13 @@ impl Maker<'_> {
                 let at = (now - days(number.clamp(1, 30)) + minutes / 2).max(created_at + Duration::hours(1)).min(now - Duration::hours(1));
                 key.life.disabled_at = Some(at);
                 let by_admin = self.dice.chance(40);
-                key.disabled_by = if by_admin { Some(Actor { member: Some(place.admin), name: admin_name(place) }) } else { who(owner_id) };
+                key.disabled_by = if by_admin { Some(Actor { member: Some(place.admin), name: admin_name(place) }) } else { who() };
                 key.changed_at = at;
             }
             Fate::Revoked => {
                 let at = (now - days(number.clamp(1, 200)) - minutes / 2).max(created_at + Duration::hours(1)).min(now - Duration::hours(1));
                 key.life.revoked_at = Some(at);
-                key.revoked_by = who(owner_id);
+                key.revoked_by = who();
                 key.revoke_reason = (*self.dice.pick(&["", "No longer needed", "Replaced by another key", "Service was shut down"])).into();
                 key.changed_at = at;
             }
@@ -411,50 +411,6 @@ impl Maker<'_> {
 
 fn admin_name(place: &Place) -> String {
     place.members.iter().find(|(_, id)| **id == place.admin).map(|(name, _)| (*name).to_owned()).unwrap_or_default()
-}
-
-/// The events that the keys' facts tell of, in the order in which they happened.
-fn write_events(tx: &mut Tx<'_>, told: &[(&Place, &str, Draft)], owners: &Owners, now: Time) -> Result<(), StoreError> {
-    let mut all: Vec<(Time, crate::domain::ids::TenantId, Event)> = Vec::new();
-    for (place, _, Draft { key, fate, .. }) in told {
-        let owner = owners.iter().find(|(_, owner)| owner.id == key.owner).map(|(_, owner)| owner);
-        let mut tell = |at: Time, action: Action, by: Option<&Actor>, details: serde_json::Value| {
-            let id = by.and_then(|by| by.member).unwrap_or(key.owner).to_string();
-            let name = by.map(|by| by.name.clone()).or_else(|| owner.map(|owner| owner.name.clone())).unwrap_or_default();
-            let event = Event {
-                at,
-                actor: EventActor { kind: "member".into(), id, name },
-                action,
-                target_kind: "key".into(),
-                target_id: key.id.to_string(),
-                target_name: key.name.as_str().into(),
-                ip: "10.20.1.17".into(),
-                user_agent: "Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0".into(),
-                details,
-            };
-            all.push((at, place.id, event));
-        };
-        tell(key.created_at, Action::KeyCreated, None, json!({ "owner": owner.map(|owner| &owner.name), "expires_at": key.life.expires_at }));
-        if key.expiry_set_at > key.created_at {
-            tell(key.expiry_set_at, Action::KeyRenewed, None, json!({ "expires_at": { "from": key.expiry_set_at, "to": key.life.expires_at } }));
-        }
-        if let (Fate::Overlap, Some(old)) = (fate, &key.old) {
-            let details = json!({ "old_secret_stops_at": old.stops_at, "keep": "latest", "compromised": false });
-            tell(old.replaced_at, Action::KeyRolled, None, details);
-        }
-        if let Some(at) = key.life.disabled_at {
-            tell(at, Action::KeyDisabled, key.disabled_by.as_ref(), json!({}));
-        }
-        if let Some(at) = key.life.revoked_at {
-            tell(at, Action::KeyRevoked, key.revoked_by.as_ref(), json!({ "reason": key.revoke_reason }));
-        }
-    }
-    all.retain(|(at, ..)| *at <= now);
-    all.sort_by_key(|(at, ..)| *at);
-    for (_, tenant, event) in &all {
-        events::add(tx, *tenant, event)?;
-    }
-    Ok(())
 }
 
 /// Thirty days of use by the hour: busy on weekdays by day, quiet at night and on Sundays; refused where a key had stopped.

@@ -2,6 +2,7 @@
 //! next start serves the same one.
 
 mod dice;
+mod history;
 mod keys;
 mod people;
 

@@ -38,7 +38,17 @@ pub struct Place {
     /// Who is looked after by whom in made-up events.
     pub admin: MemberId,
     pub members: BTreeMap<&'static str, MemberId>,
+    /// Who acts for each service account.
+    pub keepers: BTreeMap<&'static str, &'static str>,
     pub roles: Vec<AccessRoleId>,
+}
+
+impl Place {
+    /// Who does something with a key of `owner`: a person for themselves, a keeper for a service account.
+    pub fn actor<'a>(&self, owner: &'a str) -> (&'a str, Option<MemberId>) {
+        let name = self.keepers.get(owner).copied().unwrap_or(owner);
+        (name, self.members.get(name).copied())
+    }
 }
 
 /// name, address before the @, console roles, whether they have TOTP
@@ -154,6 +164,8 @@ fn account(tx: &mut Tx<'_>, made: &mut Vec<Account>, name: &str, email: &str, ha
         let sealed = seed.seal(tx.secrets().totp_key(), id, chance::bytes()).ok_or("the TOTP secret cannot be sealed")?;
         accounts::set_pending_totp(tx, id, Some(&sealed))?;
         accounts::enrol_totp(tx, id, &sealed, 0)?;
+        let codes: [[u8; 32]; 10] = std::array::from_fn(|_| chance::bytes());
+        accounts::set_recovery_codes(tx, id, &codes)?;
         Some(seed.base32())
     } else {
         None
@@ -176,7 +188,7 @@ fn tenant(
         let by = By::operator(Some("keyward demo"), since);
         events::add(tx, id, &by.event(Action::TenantCreated, ("tenant", slug, name), json!({ "address": slug })))?;
         let roles = access(tx, id)?;
-        let mut place = Place { id, slug, admin: MemberId(0), members: BTreeMap::new(), roles };
+        let mut place = Place { id, slug, admin: MemberId(0), members: BTreeMap::new(), keepers: BTreeMap::new(), roles };
         for (position, (name, local, console_roles, has_totp)) in people.iter().enumerate() {
             let email = format!("{local}@{slug}.example");
             let account = account(tx, accounts, name, &email, *has_totp, false)?;
@@ -203,6 +215,7 @@ fn tenant(
             events::add(tx, id, &by.event(Action::ServiceAccountCreated, ("member", &member.to_string(), name), json!({ "contact": contact })))?;
             hold(tx, &place, member, 0)?;
             place.members.insert(name, member);
+            place.keepers.insert(name, keeper);
         }
         if let Some(member) = place.members.get("Daniel Osei") {
             members::set_suspended(tx, id, *member, true)?;
