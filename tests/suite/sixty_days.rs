@@ -141,11 +141,12 @@ fn sixty_days(app: &TestApp, place: &dyn Place, made: &[Kept]) {
         let mut new = new_mails(&folder, &mut seen);
         new.sort_by(|a, b| a.to.cmp(&b.to));
         for mail in new {
-            if mail.to == "ops@acme.example" && let Some(at) = mail.text.find("/extend/kwx_") {
+            if mail.to == "ops@acme.example"
+                && let Some(at) = mail.text.find("/extend/kwx_")
+            {
                 *link = mail.text[at..].split_whitespace().next().unwrap().trim_end_matches("/stop").to_owned();
             }
-            let mut named: Vec<(usize, &str)> =
-                made.iter().filter_map(|key| mail.text.find(key.id.as_str()).map(|at| (at, key.name))).collect();
+            let mut named: Vec<(usize, &str)> = made.iter().filter_map(|key| mail.text.find(key.id.as_str()).map(|at| (at, key.name))).collect();
             named.sort_unstable();
             let named: Vec<&str> = named.into_iter().map(|(_, name)| name).collect();
             let to = mail.to.split('@').next().unwrap().to_owned();

@@ -1,5 +1,8 @@
 //! The console in a real browser: by role and accessible name, with and without scripts, wide and narrow, light and dark.
 
+mod administration;
+mod looks;
+
 use crate::support::{
     Backend, TestApp,
     chromium::{Browser, DESKTOP, Look},
@@ -10,7 +13,7 @@ const PHONE: Look = Look { width: 390, ..DESKTOP };
 const NO_SCRIPTS: Look = Look { scripts: false, ..DESKTOP };
 
 /// A browser in which a person of the fixture has signed in by hand.
-fn signed_in(app: &TestApp, name: &str, look: Look) -> Browser {
+pub fn signed_in(app: &TestApp, name: &str, look: Look) -> Browser {
     let person = app.person(name);
     let browser = Browser::open(&app.url, look);
     browser.goto("/login");
@@ -112,59 +115,4 @@ fn the_grid_filters_while_one_types_and_its_address_says_so() {
     browser.click("checkbox", "Select key of emil");
     browser.sees("1 key selected");
     assert_eq!(browser.complaints(), Vec::<String>::new());
-}
-
-#[test]
-fn every_page_is_accessible_wide_and_narrow_light_and_dark() {
-    let looks = [DESKTOP, PHONE, Look { dark: true, ..DESKTOP }, Look { dark: true, ..PHONE }];
-    std::thread::scope(|scope| {
-        for pair in looks.chunks(2) {
-            scope.spawn(move || {
-                // A server each: its clock moves with each code.
-                let app = &spawn(Backend::Sqlite);
-                let key = app.fixture.key("dora").id;
-                let of_key = |page: &str| format!("/t/acme/keys/{key}{page}");
-                for look in pair {
-                    let browser = Browser::open(&app.url, *look);
-                    for (name, path) in [("sign-in", "/login"), ("forgot", "/password/forgot"), ("no-page", "/nowhere")] {
-                        browser.goto(path);
-                        browser.is_accessible(name);
-                        browser.screenshot(name);
-                    }
-                    drop(browser);
-                    let pages = ["", "/edit", "/roll", "/renew", "/disable", "/revoke", "/delete"];
-                    let of_dora = pages
-                        .map(of_key)
-                        .into_iter()
-                        .chain(["/profile?tenant=acme", "/t/acme/keys/new", "/docs", "/profile/totp"].map(str::to_owned));
-                    let of_ada = [
-                        "/t/acme",
-                        "/t/acme/keys",
-                        "/t/acme/keys?q=nothing+there",
-                        "/t/acme/keys/find",
-                        "/t/acme/explain",
-                        "/t/acme/access",
-                        "/t/acme/access/roles",
-                        "/t/acme/access/roles/new",
-                        "/t/acme/access/resources",
-                        "/t/acme/access/resources/new",
-                        "/t/acme/access/scopes/new",
-                        "/t/acme/gateways",
-                        "/t/acme/settings",
-                        "/t/acme/settings/keys",
-                    ];
-                    for (person, paths) in [("dora", of_dora.collect::<Vec<_>>()), ("ada", of_ada.map(str::to_owned).to_vec())] {
-                        let browser = signed_in(app, person, *look);
-                        for path in paths {
-                            browser.goto(&path);
-                            browser.is_accessible(&path);
-                            let name = path.trim_start_matches("/t/acme").replace(key.as_str(), "id").replace(['/', '?', '=', '+'], "-");
-                            browser.screenshot(&format!("{person}{name}"));
-                            assert_eq!(browser.complaints(), Vec::<String>::new(), "{path}");
-                        }
-                    }
-                }
-            });
-        }
-    });
 }

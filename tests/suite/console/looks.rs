@@ -1,0 +1,128 @@
+//! Every page, wide and narrow, light and dark: no violation of accessibility rules, no complaint of the browser, a screenshot.
+
+use keyward::actions::credentials;
+
+use super::{PHONE, signed_in};
+use crate::support::{
+    Backend, TestApp,
+    chromium::{Browser, DESKTOP, Look},
+    spawn,
+};
+
+const LOOKS: [Look; 4] = [DESKTOP, PHONE, Look { dark: true, ..DESKTOP }, Look { dark: true, ..PHONE }];
+
+/// Runs through pages in all looks, two browsers at a time; each has a server of its own, since its clock moves with each code.
+fn in_all_looks(prepare: impl Fn(&TestApp) + Sync, pages: impl Fn(&TestApp) -> Vec<(&'static str, Vec<String>)> + Sync) {
+    let (prepare, pages) = (&prepare, &pages);
+    std::thread::scope(|scope| {
+        for pair in LOOKS.chunks(2) {
+            scope.spawn(move || {
+                let app = &spawn(Backend::Sqlite);
+                prepare(app);
+                for look in pair {
+                    for (person, paths) in pages(app) {
+                        let browser = if person.is_empty() { Browser::open(&app.url, *look) } else { signed_in(app, person, *look) };
+                        for path in paths {
+                            browser.goto(&path);
+                            browser.is_accessible(&path);
+                            browser.screenshot(&format!("{person}{}", path.replace(['/', '?', '=', '+', '&'], "-")));
+                            let expected = if path == "/nowhere" || path.contains("kwx_") || path.contains("kwr_") { 1 } else { 0 };
+                            let complaints = browser.complaints();
+                            assert!(complaints.len() <= expected, "{path}: {complaints:?}");
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn all(paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|path| (*path).to_owned()).collect()
+}
+
+#[test]
+fn pages_about_keys_are_accessible() {
+    let pages = |app: &TestApp| {
+        let key = app.fixture.key("dora").id;
+        let of_key = ["", "/edit", "/roll", "/renew", "/disable", "/revoke", "/delete", "/hand-over"].map(|page| format!("/t/acme/keys/{key}{page}"));
+        let of_dora = [&of_key[..7], &all(&["/profile?tenant=acme", "/t/acme/keys/new", "/docs", "/t/acme/events"])].concat();
+        let of_ada = all(&[
+            "/t/acme",
+            "/t/acme/keys",
+            "/t/acme/keys?q=nothing+there",
+            "/t/acme/keys/find",
+            "/t/acme/explain",
+            "/t/acme/gateways",
+            "/t/acme/gateways/new",
+        ]);
+        let many = format!("/t/acme/keys/revoke?key={key}&key={}", app.fixture.key("emil").id);
+        vec![("dora", of_dora), ("ada", [&of_ada[..], &[many]].concat())]
+    };
+    in_all_looks(|_| {}, pages);
+}
+
+#[test]
+fn pages_of_an_account_are_accessible() {
+    let pages = |app: &TestApp| {
+        let reset = app.write(|tx| credentials::start_reset(tx, "emil@acme.example")).unwrap();
+        let reset = format!("/password/reset/{}", reset.reveal());
+        let open = [all(&["/login", "/password/forgot", "/nowhere", "/extend/kwx_nothing", "/password/reset/kwr_nothing"]), vec![reset]].concat();
+        let own = all(&["/profile/totp", "/profile/password", "/profile/email", "/profile/tenants/acme/leave"]);
+        vec![("", open), ("emil", own.clone()), ("dora", own)]
+    };
+    in_all_looks(|_| {}, pages);
+}
+
+#[test]
+fn pages_of_administration_are_accessible() {
+    let prepare = |app: &TestApp| {
+        let ada = app.signed_in("ada");
+        let key = app.fixture.key("dora").id;
+        ada.submit(&format!("/t/acme/keys/{key}/disable"), &[]);
+        ada.submit("/t/acme/roles/new", &[("name", "Key manager"), ("permission", "keys.read_any"), ("permission", "events.read")]);
+        ada.submit("/t/acme/members/invite", &[("email", "new@acme.example")]);
+    };
+    let pages = |app: &TestApp| {
+        let member = |name: &str, page: &str| format!("/t/acme/members/{}{page}", app.fixture.members[&format!("acme/{name}")]);
+        let mut of_ada = all(&[
+            "/t/acme/members",
+            "/t/acme/members?kind=service",
+            "/t/acme/members?q=nobody",
+            "/t/acme/members/invite",
+            "/t/acme/members/service",
+            "/t/acme/roles",
+            "/t/acme/roles/new",
+            "/t/acme/access",
+            "/t/acme/access/scopes/new",
+            "/t/acme/access/scopes/edit?scope=shipments%3Aread",
+            "/t/acme/access/scopes/remove?scope=shipments%3Aread",
+            "/t/acme/access/roles",
+            "/t/acme/access/roles/new",
+            "/t/acme/access/resources",
+            "/t/acme/access/resources/new",
+            "/t/acme/settings",
+            "/t/acme/settings/keys",
+            "/t/acme/events",
+            "/t/acme/events/1",
+            "/t/acme/mail",
+            "/t/acme/mail/1",
+            "/docs/change-access",
+        ]);
+        of_ada.extend(["", "/suspend", "/remove", "/totp", "/access"].map(|page| member("dora", page)));
+        of_ada.extend(["", "/access", "/remove"].map(|page| member("ci", page)));
+        let key = app.fixture.key("emil").id;
+        let of_root = [
+            all(&[
+                "/installation/tenants",
+                "/installation/tenants/new",
+                "/installation/tenants/acme/edit",
+                "/installation/tenants/acme/suspend",
+                "/installation/keys",
+            ]),
+            ["", "/revoke", "/delete"].map(|page| format!("/installation/keys/{key}{page}")).to_vec(),
+        ];
+        vec![("ada", of_ada), ("root", of_root.concat())]
+    };
+    in_all_looks(prepare, pages);
+}
