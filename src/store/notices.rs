@@ -33,16 +33,24 @@ pub struct Candidate {
     pub set_at: Time,
     /// The addresses that get its notices besides the owner.
     pub extra: Vec<String>,
-    /// The last stage that somebody was told of for this expiry.
+    /// The last stage that everybody was told of for this expiry.
     pub told: Option<Stage>,
 }
 
 /// Keys of a tenant, neither revoked nor disabled, that expire between two moments: those after `last` (expiry and place), in the
-/// order of their expiry.
+/// order of their expiry. What was written from `unfinished` on belongs to a sweep that did not come to its end, so that others may
+/// not have been told yet: it does not count as told.
 ///
 /// # Errors
 /// The database is away.
-pub fn candidates(db: &mut Db, tenant: TenantId, (from, to): (Time, Time), last: (Time, i64), most: i64) -> Result<Vec<Candidate>, StoreError> {
+pub fn candidates(
+    db: &mut Db,
+    tenant: TenantId,
+    (from, to): (Time, Time),
+    last: (Time, i64),
+    unfinished: Time,
+    most: i64,
+) -> Result<Vec<Candidate>, StoreError> {
     let after = micros(last.0.max(from));
     let rows: Vec<(i64, String, i64, Option<i64>, i64, String)> = table::table
         .filter(table::tenant_id.eq(tenant.number()).and(table::revoked_at.is_null()).and(table::disabled_at.is_null()))
@@ -68,7 +76,7 @@ pub fn candidates(db: &mut Db, tenant: TenantId, (from, to): (Time, Time), last:
         .collect::<Result<Vec<_>, StoreError>>()?;
     let ids: Vec<KeyId> = found.iter().map(|key| key.id).collect();
     let by_link = extensions::set_by_link(db, tenant, &ids)?;
-    let told = told(db, tenant, &ids)?;
+    let told = told(db, tenant, &ids, unfinished)?;
     for key in &mut found {
         key.set_at = by_link.get(&key.id).copied().unwrap_or(key.set_at).max(key.set_at);
         key.told = told.get(&(key.id, micros(key.expires_at))).copied();
@@ -76,10 +84,11 @@ pub fn candidates(db: &mut Db, tenant: TenantId, (from, to): (Time, Time), last:
     Ok(found)
 }
 
-fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId]) -> Result<BTreeMap<(KeyId, i64), Stage>, StoreError> {
+fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId], before: Time) -> Result<BTreeMap<(KeyId, i64), Stage>, StoreError> {
     let ids: Vec<&str> = keys.iter().map(KeyId::as_str).collect();
     let rows: Vec<(String, i64, String)> = notices::table
         .filter(notices::tenant_id.eq(tenant.number()).and(notices::key_id.eq_any(ids)))
+        .filter(notices::created_at.lt(micros(before)))
         .select((notices::key_id, notices::expires_at, notices::stage))
         .load(db.conn())?;
     let mut last = BTreeMap::new();
