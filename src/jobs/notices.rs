@@ -74,7 +74,7 @@ impl Sweep {
         let now = self.clock.now();
         let at = digest(now);
         let done_to = self.store.read(|db| jobs::done_to(db, JOB))?;
-        if done_to == Some(at) || !self.keep_hold()? {
+        if done_to.is_some_and(|done_to| jobs::is_done(done_to, at)) || !self.keep_hold()? {
             return Ok(None);
         }
         let unfinished = next_digest(done_to.unwrap_or_default());

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 
 use super::{
-    Db, StoreError, extensions, members, micros, moment,
+    Db, StoreError, extensions,
+    members::{self, Owner},
+    micros, moment,
     outbox::To,
     schema::{console_roles as roles, gateways, keepers, keys as table, member_roles, members as people, notices},
     tenants::Tenant,
@@ -88,7 +90,8 @@ fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId], before: Time) -> Result<B
     let ids: Vec<&str> = keys.iter().map(KeyId::as_str).collect();
     let rows: Vec<(String, i64, String)> = notices::table
         .filter(notices::tenant_id.eq(tenant.number()).and(notices::key_id.eq_any(ids)))
-        .filter(notices::created_at.lt(micros(before)))
+        // Of what was dropped nobody was told.
+        .filter(notices::created_at.lt(micros(before)).and(notices::dropped_at.is_null()))
         .select((notices::key_id, notices::expires_at, notices::stage))
         .load(db.conn())?;
     let mut last = BTreeMap::new();
@@ -98,6 +101,24 @@ fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId], before: Time) -> Result<B
         *told = stage.max(*told);
     }
     Ok(last)
+}
+
+/// Who is told what others did with a key of this owner: the owner while they are active; of a service account its contact and
+/// keepers.
+///
+/// # Errors
+/// The database is away.
+pub fn who_looks_after(db: &mut Db, tenant: TenantId, owner: &Owner) -> Result<Vec<To>, StoreError> {
+    if !owner.is_active() {
+        return Ok(Vec::new());
+    }
+    let mut all = vec![To { address: owner.email.clone(), name: owner.name.clone() }];
+    if owner.is_service() {
+        let keepers = members::keepers(db, tenant, owner.id)?.into_iter().filter(Owner::is_active);
+        all.extend(keepers.map(|keeper| To { address: keeper.email, name: keeper.name }));
+    }
+    all.retain(|to| !to.address.trim().is_empty());
+    Ok(all)
 }
 
 /// Who is told of the keys of these owners: the owner; of a service account its contact and keepers; where nobody is active, the
