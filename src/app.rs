@@ -131,6 +131,7 @@ impl App {
 
     /// Writes down what is still in memory; for after the server has stopped.
     pub fn stop(&self) {
+        self.site.forgotten.finish();
         self.gate.verifier.stop();
     }
 }

@@ -16,7 +16,8 @@ use crate::{
         extensions::{self, Extension, Linked},
         keys,
         members::Owner,
-        outbox::{self, NewMail, To},
+        notices,
+        outbox::{self, NewMail},
     },
 };
 
@@ -32,6 +33,8 @@ pub enum LinkError {
     Used(Extension),
     #[error("This key was extended by another recipient of the notice already, on {}. It now expires on {}.", date_time(.0.at), date_time(.0.to))]
     UsedByAnother(Extension),
+    #[error("This mail went to an address that no longer looks after the key.")]
+    NotTheirs,
     #[error(transparent)]
     No(#[from] NoExtension),
     #[error("You are not among the extra recipients of this key’s notices any more.")]
@@ -40,12 +43,21 @@ pub enum LinkError {
     Store(#[from] StoreError),
 }
 
+/// Whether the recipient of a link still looks after its key: an owner after a hand-over does not. Extra recipients were named on
+/// the key, and their links live as long as its expiry.
+pub(super) fn is_concerned(linked: &Linked) -> bool {
+    linked.notice.role == Role::Extra || linked.recipients.contains(&linked.notice.recipient)
+}
+
 /// The expiry that a link would set now.
 ///
 /// # Errors
 /// Why it would set none.
 pub fn offer(linked: &Linked, now: Time) -> Result<Time, LinkError> {
     let Some((key, owner)) = &linked.key else { return Err(LinkError::Deleted) };
+    if owner.is_active() && !is_concerned(linked) {
+        return Err(LinkError::NotTheirs);
+    }
     let facts = Extendable {
         life: key.life,
         of: linked.notice.expires_at,
@@ -124,18 +136,40 @@ pub fn may_stop(linked: &Linked) -> Result<(), LinkError> {
 /// Why not; nothing is changed then.
 pub fn stop(tx: &mut Tx<'_>, by: &By, token: &str) -> Result<Linked, LinkError> {
     let linked = open(tx, token)?;
-    may_stop(&linked)?;
+    take_off(tx, by, &linked)?;
+    Ok(linked)
+}
+
+/// Takes the recipient of a link off the notices of every key of the mail that the link stands in: what a mail program means by
+/// *Unsubscribe*.
+///
+/// # Errors
+/// Why not: they are an extra recipient of none of the keys any more. Nothing is changed then.
+pub fn stop_all(tx: &mut Tx<'_>, by: &By, token: &str) -> Result<Linked, LinkError> {
+    let first = open(tx, token)?;
+    let lines = outbox::notices_of(tx, first.notice.mail)?.into_iter().filter(|notice| notice.recipient == first.notice.recipient);
+    let mut any = false;
+    for linked in extensions::linked_all(tx, &first.tenant, lines.collect())? {
+        if may_stop(&linked).is_ok() {
+            take_off(tx, by, &linked)?;
+            any = true;
+        }
+    }
+    if any { Ok(first) } else { Err(LinkError::NotARecipient) }
+}
+
+fn take_off(tx: &mut Tx<'_>, by: &By, linked: &Linked) -> Result<(), LinkError> {
+    may_stop(linked)?;
     let Some((mut key, owner)) = linked.key.clone() else { return Err(LinkError::Deleted) };
     let before = key.notice_recipients.clone();
     key.notice_recipients.retain(|address| outbox::folded(address.as_str()) != linked.notice.recipient);
     save(tx, &mut key, &owner)?;
     let details = json!({ "notice_recipients": { "from": before, "to": key.notice_recipients } });
-    let by = by_link(by, &linked);
+    let by = by_link(by, linked);
     events::add(tx, key.tenant, &by.event(Action::KeyEdited, ("key", key.id.as_str(), key.name.as_str()), details))?;
     let mail = Mail::RecipientLeft { key: named(&key), address: linked.notice.recipient.clone(), at: tx.now() };
     let once = format!("left/{}/{}/{}", key.id, linked.notice.recipient, tx.now().timestamp_micros());
-    tell_owner(tx, &linked, &owner, &mail, &once)?;
-    Ok(linked)
+    Ok(tell_owner(tx, linked, &owner, &mail, &once)?)
 }
 
 fn save(tx: &mut Tx<'_>, key: &mut Key, owner: &Owner) -> Result<(), LinkError> {
@@ -148,11 +182,14 @@ fn named(key: &Key) -> KeyName {
     KeyName { id: key.id.to_string(), name: key.name.as_str().to_owned() }
 }
 
-/// Tells the key's owner, unless the link was theirs.
+/// Tells who looks after the key, but for whose link it was.
 fn tell_owner(tx: &mut Tx<'_>, linked: &Linked, owner: &Owner, mail: &Mail, once: &str) -> Result<(), StoreError> {
-    if owner.is_active() && !owner.email.is_empty() && outbox::folded(&owner.email) != linked.notice.recipient {
-        let to = To { address: owner.email.clone(), name: owner.name.clone() };
-        outbox::add(tx, &NewMail { tenant: Some(linked.tenant.id), account: None, to: &to, mail, once })?;
+    for to in notices::who_looks_after(tx, linked.tenant.id, owner)? {
+        let address = outbox::folded(&to.address);
+        if address != linked.notice.recipient {
+            let once = format!("{once}/{address}");
+            outbox::add(tx, &NewMail { tenant: Some(linked.tenant.id), account: None, to: &to, mail, once: &once })?;
+        }
     }
     Ok(())
 }

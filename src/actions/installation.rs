@@ -213,7 +213,7 @@ pub fn delete_key(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key,
         return Err(KeyError::Changed);
     }
     if key.life.revoked_at.is_none() {
-        key_actions::stop_for_good(tx, by, &mut key, &owner, "deleted")?;
+        key_actions::stop_before_deletion(tx, by, &mut key, &owner)?;
     }
     keys::delete(tx, &key, &owner)?;
     key_actions::note(tx, by, Action::KeyDeleted, &key, json!({ "owner": owner.name }))?;

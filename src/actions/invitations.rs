@@ -146,6 +146,9 @@ pub fn invite(tx: &mut Tx<'_>, by: &By, form: &InviteForm) -> Result<(Token, Tim
             return Err(MemberError::NoSuchResource(pattern.clone()));
         }
     }
+    if !mail::may_invite(tx, tenant.id, &form.email)? {
+        return Err(MemberError::InvitedTooOften);
+    }
     let now = tx.now();
     for (hash, other) in links::invitations(tx, tenant.id, now)? {
         if read(&other.details)?.email.canonical() == form.email.canonical() {

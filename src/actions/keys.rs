@@ -546,12 +546,23 @@ pub fn revoke(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, 
 }
 
 pub(super) fn stop_for_good(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &str) -> Result<(), KeyError> {
+    set_revoked(tx, by, key, owner, reason)?;
+    Ok(note(tx, by, Action::KeyRevoked, key, json!({ "reason": reason }))?)
+}
+
+/// Stops a key that is deleted in the same transaction: its deletion is what is told of.
+pub(super) fn stop_before_deletion(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner) -> Result<(), KeyError> {
+    set_revoked(tx, by, key, owner, "deleted")?;
+    let event = by.event(Action::KeyRevoked, ("key", key.id.as_str(), key.name.as_str()), json!({ "reason": "deleted" }));
+    Ok(events::add(tx, key.tenant, &event)?)
+}
+
+fn set_revoked(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &str) -> Result<(), KeyError> {
     key.life.revoked_at = Some(tx.now());
     key.revoked_by = Some(actor(by));
     reason.clone_into(&mut key.revoke_reason);
     save(tx, key, owner)?;
     key.version += 1;
-    note(tx, by, Action::KeyRevoked, key, json!({ "reason": reason }))?;
     Ok(())
 }
 
@@ -568,7 +579,7 @@ pub fn delete(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key, Key
         return Err(KeyError::Changed);
     }
     if key.life.revoked_at.is_none() {
-        stop_for_good(tx, by, &mut key, &owner, "deleted")?;
+        stop_before_deletion(tx, by, &mut key, &owner)?;
     }
     keys::delete(tx, &key, &owner)?;
     note(tx, by, Action::KeyDeleted, &key, json!({ "owner": owner.name }))?;

@@ -1,5 +1,7 @@
 //! Mails that follow from what was done, and what a mail tells of, gathered when it is sent or looked at.
 
+use std::collections::BTreeSet;
+
 use super::{
     By, Who,
     credentials::{self, link_hash},
@@ -10,7 +12,7 @@ use crate::{
         event::{Action, Event},
         ids::{MailId, NoticeId, TenantId},
         key::Key,
-        mail::{Contents, KeyName, Line, Mail, Role, SecurityChange},
+        mail::{Contents, KeyName, Line, MOST_KEYS, MOST_LINES, Mail, Role, SecurityChange, Shown},
         names::EmailAddress,
         notice::{Stage, still_true},
         time::{Time, date_time},
@@ -22,8 +24,9 @@ use crate::{
         accounts::{self, Account},
         events,
         extensions::{self, Linked},
-        links,
+        gateways, links,
         members::{self, Owner},
+        notices,
         outbox::{self, NewMail, Notice, Row, State, To},
         tenants::{self, Tenant},
     },
@@ -34,8 +37,8 @@ use crate::{
 pub struct Gathered {
     /// What it says besides its facts.
     pub contents: Contents,
-    /// The lines that were worked out just now, as JSON; `None` where the cause of a line has gone.
-    pub worked_out: Vec<(NoticeId, Option<String>)>,
+    /// The lines that were worked out just now.
+    pub worked_out: Vec<(NoticeId, Shown)>,
 }
 
 /// The token of the link in a mail, where its kind has one: the same each time, and stored nowhere.
@@ -61,6 +64,18 @@ fn add_with_link(tx: &mut Tx<'_>, new: &NewMail<'_>) -> Result<Option<[u8; 32]>,
         let purpose = if matches!(new.mail, Mail::Invitation { .. }) { Purpose::Invite } else { Purpose::Reset };
         link_hash(tx.secrets(), purpose, token.reveal())
     }))
+}
+
+/// How many invitations one tenant mails to one address in a day.
+const INVITATIONS_IN_A_DAY: i64 = 5;
+
+/// Whether a tenant may mail another invitation to an address now.
+///
+/// # Errors
+/// The database is away.
+pub fn may_invite(tx: &mut Tx<'_>, tenant: TenantId, email: &EmailAddress) -> Result<bool, StoreError> {
+    let day_before = tx.now() - chrono::Duration::days(1);
+    Ok(outbox::invited_since(tx, tenant, email.as_str(), day_before)? < INVITATIONS_IN_A_DAY)
 }
 
 /// Mails an invitation. Answers the keyed hash of the token in it, which the caller stores as one more link of the invitation.
@@ -148,25 +163,71 @@ pub fn tell_address(tx: &mut Tx<'_>, by: &By, account: &Account, address: &str, 
     Ok(())
 }
 
-/// Tells the owner of a key what somebody else did with it, in the transaction of the event, which is the newest of its chain.
+/// Tells who looks after a key what somebody else did with it, in the transaction of the event, which is the newest of its chain.
 ///
 /// # Errors
 /// The database is away.
 pub(super) fn tell_owner(tx: &mut Tx<'_>, by: &By, key: &Key, event: &Event) -> Result<(), StoreError> {
-    if by.acting().is_some_and(|acting| acting.owns(key.owner)) || !is_told(event) {
+    if !is_told(event) {
         return Ok(());
     }
     let Some(owner) = members::find(tx, key.tenant, key.owner)? else { return Ok(()) };
-    if !owner.is_active() || owner.email.is_empty() {
-        return Ok(());
-    }
     let number = events::newest(tx, key.tenant)?;
     let named = KeyName { id: key.id.to_string(), name: key.name.as_str().to_owned() };
-    let mail =
-        Mail::KeyChanged { key: named, action: event.action.word().to_owned(), by: event.actor.name.clone(), at: event.at, facts: facts_of(event) };
-    let once = format!("change/{}/{number}/{}", key.tenant.number(), outbox::folded(&owner.email));
-    let to = To { address: owner.email, name: owner.name };
-    outbox::add(tx, &NewMail { tenant: Some(key.tenant), account: None, to: &to, mail: &mail, once: &once })?;
+    for to in others(tx, by, key.tenant, &owner)? {
+        let once = format!("change/{}/{number}/{}", key.tenant.number(), outbox::folded(&to.address));
+        tell_of_change(tx, key.tenant, &to, &named, event, &once)?;
+    }
+    Ok(())
+}
+
+/// Who looks after the keys of an owner, but for who acts.
+fn others(tx: &mut Tx<'_>, by: &By, tenant: TenantId, owner: &Owner) -> Result<Vec<To>, StoreError> {
+    if by.acting().is_some_and(|acting| acting.id == owner.id) {
+        return Ok(Vec::new());
+    }
+    let mut all = notices::who_looks_after(tx, tenant, owner)?;
+    if let Some(acting) = by.acting() {
+        all.retain(|to| outbox::folded(&to.address) != outbox::folded(&acting.email));
+    }
+    Ok(all)
+}
+
+/// How long changes are gathered after the first of them was told of.
+const GATHERED_FOR: chrono::Duration = chrono::Duration::minutes(1);
+/// How many mails of late are looked at for one that takes a further key.
+const LOOKED_AT: i64 = 5;
+
+/// Tells of a change at once. When the same person does the same with many keys, the mail that has not left yet takes the further
+/// ones; where it has left, one that leaves a minute later does.
+fn tell_of_change(tx: &mut Tx<'_>, tenant: TenantId, to: &To, key: &KeyName, event: &Event, once: &str) -> Result<(), StoreError> {
+    let now = tx.now();
+    let (action, by, facts) = (event.action.word().to_owned(), event.actor.name.clone(), facts_of(event));
+    let mut due_at = now;
+    for row in outbox::newest_to(tx, tenant, &to.address, now - GATHERED_FOR, LOOKED_AT)? {
+        let (keys, at) = match &row.mail {
+            Mail::KeyChanged { key, action: its, by: who, at, facts: its_facts } if (its, who, its_facts) == (&action, &by, &facts) => {
+                (vec![key.clone()], *at)
+            }
+            Mail::KeysChanged { keys, action: its, by: who, at, facts: its_facts } if (its, who, its_facts) == (&action, &by, &facts) => {
+                (keys.clone(), *at)
+            }
+            _ => continue,
+        };
+        if keys.contains(key) {
+            continue;
+        }
+        due_at = now + GATHERED_FOR;
+        if row.taken_at.is_none() && keys.len() < MOST_KEYS {
+            let keys = keys.into_iter().chain([key.clone()]).collect();
+            let mail = Mail::KeysChanged { keys, action: action.clone(), by: by.clone(), at, facts: facts.clone() };
+            if outbox::rewrite(tx, row.id, &mail)? {
+                return Ok(());
+            }
+        }
+    }
+    let mail = Mail::KeyChanged { key: key.clone(), action, by, at: event.at, facts };
+    outbox::add_for(tx, &NewMail { tenant: Some(tenant), account: None, to, mail: &mail, once }, due_at)?;
     Ok(())
 }
 
@@ -182,17 +243,17 @@ pub(super) fn tell_handed_over(
     to: &Owner,
     keys: &[(Key, Vec<String>)],
 ) -> Result<(), StoreError> {
-    if by.acting().is_some_and(|acting| acting.id == to.id) || to.email.is_empty() {
-        return Ok(());
-    }
     let mut lost: Vec<String> = keys.iter().flat_map(|(_, lost)| lost.iter().cloned()).collect();
     lost.sort();
     lost.dedup();
     let named = keys.iter().map(|(key, _)| KeyName { id: key.id.to_string(), name: key.name.as_str().to_owned() });
     let mail = Mail::HandedOver { keys: named.collect(), from: from.name.clone(), by: by.actor().name, at: tx.now(), lost };
-    let once = format!("handed/{}/{}/{}", tenant.id.number(), events::newest(tx, tenant.id)?, outbox::folded(&to.email));
-    let to = To { address: to.email.clone(), name: to.name.clone() };
-    outbox::add(tx, &NewMail { tenant: Some(tenant.id), account: None, to: &to, mail: &mail, once: &once })?;
+    let number = events::newest(tx, tenant.id)?;
+    for reader in others(tx, by, tenant.id, to)? {
+        // Two service accounts may have one contact.
+        let once = format!("handed/{}/{number}/{}/{}", tenant.id.number(), to.id, outbox::folded(&reader.address));
+        outbox::add(tx, &NewMail { tenant: Some(tenant.id), account: None, to: &reader, mail: &mail, once: &once })?;
+    }
     Ok(())
 }
 
@@ -201,15 +262,14 @@ pub(super) fn tell_handed_over(
 /// # Errors
 /// The database is away.
 pub(super) fn tell_handed_away(tx: &mut Tx<'_>, by: &By, tenant: &Tenant, from: &Owner, to: &Owner, key: &Key) -> Result<(), StoreError> {
-    if by.acting().is_some_and(|acting| acting.owns(from.id)) || !from.is_active() || from.email.is_empty() {
-        return Ok(());
-    }
     let named = KeyName { id: key.id.to_string(), name: key.name.as_str().to_owned() };
     let facts = vec![("New owner".to_owned(), to.name.clone())];
     let mail = Mail::KeyChanged { key: named, action: Action::KeyHandedOver.word().to_owned(), by: by.actor().name, at: tx.now(), facts };
-    let once = format!("away/{}/{}/{}", tenant.id.number(), events::newest(tx, tenant.id)?, outbox::folded(&from.email));
-    let to = To { address: from.email.clone(), name: from.name.clone() };
-    outbox::add(tx, &NewMail { tenant: Some(tenant.id), account: None, to: &to, mail: &mail, once: &once })?;
+    let number = events::newest(tx, tenant.id)?;
+    for reader in others(tx, by, tenant.id, from)? {
+        let once = format!("away/{}/{number}/{}", tenant.id.number(), outbox::folded(&reader.address));
+        outbox::add(tx, &NewMail { tenant: Some(tenant.id), account: None, to: &reader, mail: &mail, once: &once })?;
+    }
     Ok(())
 }
 
@@ -218,9 +278,13 @@ fn is_told(event: &Event) -> bool {
     let has = |name: &str| event.details.get(name).is_some();
     match event.action {
         Action::KeyEdited => ["access", "resources", "ip_ranges", "expires_at"].iter().any(|name| has(name)),
-        // A key that was not revoked is revoked first; its deletion is told of.
-        Action::KeyRevoked => event.details["reason"] != "deleted",
-        Action::KeyCreated | Action::KeyDisabled | Action::KeyEnabled | Action::KeyRenewed | Action::KeyRolled | Action::KeyDeleted => true,
+        Action::KeyCreated
+        | Action::KeyDisabled
+        | Action::KeyEnabled
+        | Action::KeyRenewed
+        | Action::KeyRolled
+        | Action::KeyRevoked
+        | Action::KeyDeleted => true,
         _ => false,
     }
 }
@@ -270,43 +334,89 @@ pub fn gather(db: &mut Db, secrets: &Secrets, row: &Row, now: Time) -> Result<Ga
     if row.mail != Mail::Digest {
         return Ok(gathered);
     }
-    for notice in outbox::notices_of(db, row.id)? {
-        let line = if row.state() == State::Waiting {
-            let line = fresh_line(db, &notice, now)?;
-            let json = line.as_ref().map(serde_json::to_string).transpose().map_err(|error| StoreError::Row(error.to_string()))?;
-            gathered.worked_out.push((notice.id, json));
-            line
-        } else {
-            notice.shown.as_deref().map(serde_json::from_str).transpose().map_err(|error| StoreError::Row(error.to_string()))?
-        };
-        if let Some(line) = line {
-            let token = extensions::token(secrets, &notice);
-            gathered.contents.lines.push((line, Some(token.reveal().to_owned())));
+    let lines = outbox::notices_of(db, row.id)?;
+    let all = match row.tenant {
+        Some(tenant) if row.state() == State::Waiting => work_out(db, tenant, lines, now)?,
+        _ => lines.into_iter().filter_map(|notice| outbox::shown(&notice).map(|shown| (notice, shown))).collect(),
+    };
+    for (notice, shown) in &all {
+        match shown {
+            Shown::Full(line) => gathered.contents.lines.push(((**line).clone(), Some(extensions::token(secrets, notice).reveal().to_owned()))),
+            Shown::Counted => gathered.contents.more += 1,
+            Shown::Gone => {}
         }
+    }
+    if row.state() == State::Waiting {
+        gathered.worked_out = all.into_iter().map(|(notice, shown)| (notice.id, shown)).collect();
     }
     Ok(gathered)
 }
 
-/// What a notice says now; `None` where its cause has gone.
-fn fresh_line(db: &mut Db, notice: &Notice, now: Time) -> Result<Option<Line>, StoreError> {
-    let Ok(stage) = notice.stage.parse::<Stage>() else { return Ok(None) };
-    let linked = extensions::linked(db, notice.clone())?;
-    let extended_to = extend::offer(&linked, now).ok();
-    let Linked { tenant, key: Some((key, _)), .. } = linked else { return Ok(None) };
-    let still_named = || key.notice_recipients.iter().any(|address| outbox::folded(address.as_str()) == notice.recipient);
-    if !still_true(stage, notice.expires_at, &key.life, &tenant.grace, now) || (notice.role == Role::Extra && !still_named()) {
-        return Ok(None);
+/// How many lines are looked up at a time.
+const LINES_AT_A_TIME: usize = 500;
+
+/// What the lines of a digest say now: the most urgent keys in full, the rest counted.
+fn work_out(db: &mut Db, tenant: TenantId, lines: Vec<Notice>, now: Time) -> Result<Vec<(Notice, Shown)>, StoreError> {
+    let tenant = tenants::get(db, tenant)?;
+    let mut all = Vec::with_capacity(lines.len());
+    for some in lines.chunks(LINES_AT_A_TIME) {
+        for linked in extensions::linked_all(db, &tenant, some.to_vec())? {
+            let line = fresh_line(&linked, now);
+            all.push((linked.notice, line));
+        }
     }
+    let mut order: Vec<(Time, usize)> =
+        all.iter().enumerate().filter_map(|(at, (_, line))| line.as_ref().map(|line| (line.urgency(now), at))).collect();
+    order.sort_unstable();
+    let counted: BTreeSet<usize> = order.into_iter().skip(MOST_LINES).map(|(_, at)| at).collect();
+    let shown = all.into_iter().enumerate().map(|(at, (notice, line))| {
+        let shown = match line {
+            Some(_) if counted.contains(&at) => Shown::Counted,
+            Some(line) => Shown::Full(Box::new(line)),
+            None => Shown::Gone,
+        };
+        (notice, shown)
+    });
+    Ok(shown.collect())
+}
+
+/// What a notice says now; `None` where its cause has gone, or where its recipient has nothing to do with the key any more.
+fn fresh_line(linked: &Linked, now: Time) -> Option<Line> {
+    let Linked { notice, tenant, key: Some((key, _)), .. } = linked else { return None };
+    let stage: Stage = notice.stage.parse().ok()?;
     let for_extra = notice.role == Role::Extra;
-    let used = key.last_used.filter(|_| !for_extra);
-    Ok(Some(Line {
+    let still_named = || key.notice_recipients.iter().any(|address| outbox::folded(address.as_str()) == notice.recipient);
+    let still_concerned = if for_extra { still_named() } else { extend::is_concerned(linked) };
+    if !still_concerned || !still_true(stage, notice.expires_at, &key.life, &tenant.grace, now) {
+        return None;
+    }
+    let used = key.last_used.clone().filter(|_| !for_extra);
+    Some(Line {
         key: KeyName { id: key.id.to_string(), name: key.name.as_str().to_owned() },
         stage: notice.stage.clone(),
         expires_at: notice.expires_at,
         works_until: tenant.grace.end(notice.expires_at, now),
-        extended_to,
+        extended_to: extend::offer(linked, now).ok(),
         last_used_at: used.as_ref().map(|used| used.at),
         last_used_from: used.and_then(|used| used.ip),
         for_extra,
-    }))
+    })
+}
+
+/// Whether a mail has lost its cause: its link was used, withdrawn or replaced, or its gateway credential was revoked.
+///
+/// # Errors
+/// The database is away.
+pub fn is_void(db: &mut Db, secrets: &Secrets, row: &Row, now: Time) -> Result<bool, StoreError> {
+    let hash = |purpose: Purpose| token(secrets, row).map(|token| link_hash(secrets, purpose, token.reveal())).unwrap_or_default();
+    Ok(match &row.mail {
+        Mail::Invitation { .. } => links::invitation(db, &hash(Purpose::Invite), now)?.is_none(),
+        Mail::PasswordReset { .. } => links::find(db, Purpose::Reset, &hash(Purpose::Reset), now)?.is_none(),
+        Mail::ConfirmAddress { .. } => links::address(db, &hash(Purpose::Reset), now)?.is_none(),
+        Mail::GatewayExpires { id, expires_at, .. } => match row.tenant {
+            Some(tenant) => !gateways::ends_at(db, tenant, id, *expires_at)?,
+            None => true,
+        },
+        _ => false,
+    })
 }

@@ -42,6 +42,8 @@ pub enum MemberError {
     Elsewhere,
     #[error("There is no resource {0}. Add it under Access first.")]
     NoSuchResource(ResourcePattern),
+    #[error("This address was invited five times within a day. Invite it again tomorrow.")]
+    InvitedTooOften,
     #[error("No active person of this tenant has this address.")]
     NoSuchKeeper,
     #[error("A role of this name is there already.")]

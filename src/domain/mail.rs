@@ -25,6 +25,19 @@ pub enum Mail {
         /// Further facts in words, each with its label: `("Expires", "3 Dec 2026, 08:47 UTC")`.
         facts: Vec<(String, String)>,
     },
+    /// Somebody else did the same with several of one's keys.
+    KeysChanged {
+        /// The keys.
+        keys: Vec<KeyName>,
+        /// The stored word of the events.
+        action: String,
+        /// By whom.
+        by: String,
+        /// When the first was changed.
+        at: Time,
+        /// Further facts in words, the same for all.
+        facts: Vec<(String, String)>,
+    },
     /// Keys were handed over to the recipient.
     HandedOver {
         /// The keys.
@@ -131,6 +144,27 @@ pub struct Line {
     pub for_extra: bool,
 }
 
+impl Line {
+    /// When the key stops working next, as far as is known at a moment.
+    pub fn urgency(&self, now: Time) -> Time {
+        if self.expires_at > now { self.expires_at } else { self.works_until }
+    }
+}
+
+/// How many keys a digest shows in full; the others are counted.
+pub const MOST_LINES: usize = 100;
+
+/// What became of a line of a digest when the mail was sent or tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// It was shown, with this in it.
+    Full(Box<Line>),
+    /// It was counted among those that found no room.
+    Counted,
+    /// It was left out: its cause had gone.
+    Gone,
+}
+
 /// What a mail says besides its facts, gathered when it is sent.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
@@ -140,6 +174,8 @@ pub struct Contents {
     pub notice_days: Vec<u32>,
     /// The lines of a digest, each with the token of its link.
     pub lines: Vec<(Line, Option<String>)>,
+    /// How many further keys a digest counts without showing them.
+    pub more: usize,
     /// The token of the link of an invitation, a reset or a new address.
     pub token: Option<String>,
 }
@@ -173,6 +209,7 @@ impl Mail {
         match self {
             Self::Digest => "digest",
             Self::KeyChanged { .. } => "key_changed",
+            Self::KeysChanged { .. } => "keys_changed",
             Self::HandedOver { .. } => "handed_over",
             Self::KeyExtended { .. } => "key_extended",
             Self::RecipientLeft { .. } => "recipient_left",
@@ -189,6 +226,7 @@ impl Mail {
         match word {
             "digest" => "Expiry notices",
             "key_changed" => "Key changed by someone else",
+            "keys_changed" => "Keys changed by someone else",
             "handed_over" => "Key handed over",
             "key_extended" => "Key extended by another recipient",
             "recipient_left" => "Recipient left",
@@ -207,6 +245,55 @@ impl Mail {
             Self::Invitation { until, .. } | Self::PasswordReset { until } | Self::ConfirmAddress { until, .. } => Some(*until),
             _ => None,
         }
+    }
+}
+
+/// Which mails leave first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// A person waits for its link, or it warns of a change of how they sign in. The cap of a day does not hold it back.
+    First,
+    /// It tells of something that has just happened.
+    Middle,
+    /// A digest.
+    Last,
+}
+
+impl Rank {
+    /// All, in the order in which they leave.
+    pub const ALL: [Self; 3] = [Self::First, Self::Middle, Self::Last];
+
+    /// The stored number.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::First => 0,
+            Self::Middle => 1,
+            Self::Last => 2,
+        }
+    }
+}
+
+impl Mail {
+    /// When it leaves among others that are due.
+    pub const fn rank(&self) -> Rank {
+        match self {
+            Self::Invitation { .. } | Self::PasswordReset { .. } | Self::ConfirmAddress { .. } | Self::SecurityChanged { .. } => Rank::First,
+            Self::Digest => Rank::Last,
+            _ => Rank::Middle,
+        }
+    }
+
+    /// Whether it names keys of somebody, as digests and mails about changes do.
+    pub const fn is_about_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::Digest
+                | Self::KeyChanged { .. }
+                | Self::KeysChanged { .. }
+                | Self::HandedOver { .. }
+                | Self::KeyExtended { .. }
+                | Self::RecipientLeft { .. }
+        )
     }
 }
 
@@ -259,14 +346,17 @@ pub fn useful(mail: &Mail, now: Time) -> bool {
 /// How long a mail is tried.
 pub const TRIED_FOR: i64 = 2;
 
-/// How many mails one address gets in a day, whoever causes them.
+/// How many mails one address gets in a day, whoever causes them; those of [`Rank::First`] have limits of their own.
 pub const MOST_IN_A_DAY: i64 = 100;
 
-/// When a mail that was first due at `due_at` and has been tried `tries` times is tried next; `None` after two days. The pauses
+/// How many keys one mail about changes names.
+pub const MOST_KEYS: usize = 500;
+
+/// When a mail that was first tried at `first` and has been tried `tries` times is tried next; `None` after two days. The pauses
 /// grow from one minute to four hours.
-pub fn next_try(due_at: Time, tries: i64, now: Time) -> Option<Time> {
+pub fn next_try(first: Time, tries: i64, now: Time) -> Option<Time> {
     const MINUTES: [i64; 7] = [1, 5, 15, 30, 60, 120, 240];
-    let last = due_at + days(TRIED_FOR);
+    let last = first + days(TRIED_FOR);
     let pause = usize::try_from(tries.max(1) - 1).ok().and_then(|tried| MINUTES.get(tried)).unwrap_or(&MINUTES[MINUTES.len() - 1]);
     (now < last).then(|| (now + Duration::minutes(*pause)).min(last))
 }

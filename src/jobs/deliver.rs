@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration as Span,
+    time::{Duration as Span, Instant},
 };
 
 use chrono::Duration;
@@ -16,7 +16,7 @@ use crate::{
     chance,
     clock::Clock,
     domain::{
-        mail::{MOST_IN_A_DAY, Mail, TRIED_FOR, next_try},
+        mail::{MOST_IN_A_DAY, Mail, Rank, TRIED_FOR, next_try},
         time::days,
         token::base62,
     },
@@ -32,6 +32,11 @@ use crate::{
 const AT_A_TIME: i64 = 10;
 /// How often the outbox is looked into.
 const EVERY: Span = Span::from_millis(500);
+
+/// How long after mails were taken what became of them is still written down: most of [`outbox::LEASE`].
+const SETTLED_WITHIN: Span = Span::from_mins(8);
+/// The same while the process ends.
+const SETTLED_AT_THE_END: Span = Span::from_secs(10);
 
 /// Sends what the outbox holds.
 pub struct Post {
@@ -69,16 +74,48 @@ impl Post {
             if taken.is_empty() {
                 break;
             }
-            for row in taken {
+            let began = Instant::now();
+            let mut rest = taken.iter();
+            for row in rest.by_ref() {
                 // A slow server may have used up the lease: what is left of it belongs to whoever takes it next.
                 let late = self.clock.now() - now > outbox::LEASE / 2;
-                let outcome =
-                    if late || stopped.load(Ordering::Relaxed) { (Outcome::Later(self.clock.now()), row.said.clone()) } else { self.send(&row)? };
-                self.settle(&row, &outcome.0, &outcome.1)?;
+                if late || stopped.load(Ordering::Relaxed) {
+                    self.settle(row, &Outcome::Later(self.clock.now()), &row.said)?;
+                } else {
+                    let (error, untouched) = match self.send(row) {
+                        Ok((outcome, said)) => (self.settle_in_time(row, &outcome, &said, began, stopped).err(), None),
+                        Err(error) => (Some(error), Some(row)),
+                    };
+                    if let Some(error) = error {
+                        for row in untouched.into_iter().chain(rest) {
+                            // Where this fails, too, their lease frees them.
+                            let _ = self.settle(row, &Outcome::Later(self.clock.now()), &row.said);
+                        }
+                        return Err(error);
+                    }
+                }
                 done += 1;
             }
         }
         Ok(done)
+    }
+
+    /// Writes down what became of a mail, again and again while the mail is surely ours: one that a server has taken and that
+    /// nobody knows of would leave twice.
+    fn settle_in_time(&self, row: &Row, outcome: &Outcome, said: &str, began: Instant, stopped: &AtomicBool) -> Result<(), StoreError> {
+        let mut pause = Span::from_millis(100);
+        loop {
+            let settled = self.settle(row, outcome, said);
+            let until = if stopped.load(Ordering::Relaxed) { SETTLED_AT_THE_END } else { SETTLED_WITHIN };
+            match settled {
+                Err(error) if began.elapsed() + pause < until => {
+                    tracing::warn!(mail = row.id.0, %error, "what became of a mail could not be written down; it is tried again");
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(Span::from_secs(5));
+                }
+                settled => return settled,
+            }
+        }
     }
 
     fn settle(&self, row: &Row, outcome: &Outcome, said: &str) -> Result<(), StoreError> {
@@ -101,20 +138,24 @@ impl Post {
             let words = if row.said.is_empty() { "its link ran out before it could be sent".to_owned() } else { row.said.clone() };
             return Ok((Outcome::Failed, words));
         }
-        let (sent, Gathered { contents, worked_out }) = self.store.read(|db| -> Result<_, StoreError> {
-            Ok((outbox::sent_since(db, &row.to.address, now - days(1))?, facts::gather(db, &self.secrets, row, now)?))
+        let (sent, is_void, Gathered { contents, worked_out }) = self.store.read(|db| -> Result<_, StoreError> {
+            let sent = outbox::sent_since(db, &row.to.address, now - days(1))?;
+            Ok((sent, facts::is_void(db, &self.secrets, row, now)?, facts::gather(db, &self.secrets, row, now)?))
         })?;
+        if is_void {
+            return Ok((Outcome::Dropped, String::new()));
+        }
         if row.mail == Mail::Digest {
-            self.store.write(now, |tx| -> Result<(), StoreError> {
-                worked_out.iter().try_for_each(|(id, shown)| outbox::set_shown(tx, *id, shown.as_deref()))
-            })?;
+            self.store.write(now, |tx| -> Result<(), StoreError> { outbox::set_shown(tx, &worked_out) })?;
             if contents.lines.is_empty() {
                 return Ok((Outcome::Dropped, String::new()));
             }
         }
-        if sent >= MOST_IN_A_DAY {
+        // A mail has its two days from when it was first in hand, however long nobody sent anything.
+        let first = row.taken_at.unwrap_or(row.due_at);
+        if sent >= MOST_IN_A_DAY && row.mail.rank() > Rank::First {
             let words = format!("this address got {MOST_IN_A_DAY} mails in a day; the rest waits");
-            return Ok(if now < row.due_at + days(TRIED_FOR) { (Outcome::Later(now + Duration::hours(1)), words) } else { (Outcome::Failed, words) });
+            return Ok(if now < first + days(TRIED_FOR) { (Outcome::Later(now + Duration::hours(1)), words) } else { (Outcome::Failed, words) });
         }
         let about = About { public_url: &self.public_url, name: &row.to.name, address: &row.to.address, now, hidden: false };
         let extra = contents.lines.iter().find(|(line, _)| line.for_extra).and_then(|(_, token)| token.clone());
@@ -135,7 +176,7 @@ impl Post {
         Ok(match self.mailer.send(&message, &name) {
             Ok(said) => (Outcome::Sent, said),
             Err(refusal) if refusal.is_final => (Outcome::Failed, refusal.words),
-            Err(refusal) => (next_try(row.due_at, row.tries + 1, now).map_or(Outcome::Failed, Outcome::Again), refusal.words),
+            Err(refusal) => (next_try(first, row.tries + 1, now).map_or(Outcome::Failed, Outcome::Again), refusal.words),
         })
     }
 

@@ -73,15 +73,17 @@ impl Sweep {
     pub fn round(&self, stopped: &AtomicBool) -> Result<Option<Swept>, StoreError> {
         let now = self.clock.now();
         let at = digest(now);
-        if self.store.read(|db| jobs::done_to(db, JOB))? == Some(at) || !self.keep_hold()? {
+        let done_to = self.store.read(|db| jobs::done_to(db, JOB))?;
+        if done_to.is_some_and(|done_to| jobs::is_done(done_to, at)) || !self.keep_hold()? {
             return Ok(None);
         }
+        let unfinished = next_digest(done_to.unwrap_or_default());
         let mut swept = Swept::default();
         for tenant in self.store.read(tenants::all)? {
             if tenant.suspended_at.is_some() {
                 continue;
             }
-            let digests = self.gather(&tenant, now, &mut swept, stopped)?;
+            let digests = self.gather(&tenant, now, unfinished, &mut swept, stopped)?;
             let all_written = self.write(&tenant, at, digests, &mut swept, stopped)?;
             if !all_written || stopped.load(Ordering::Relaxed) {
                 // What is missing is written by whoever comes next.
@@ -98,13 +100,13 @@ impl Sweep {
         self.store.write(self.clock.now(), |tx| jobs::hold(tx, JOB, &self.name))
     }
 
-    fn gather(&self, tenant: &Tenant, now: Time, swept: &mut Swept, stopped: &AtomicBool) -> Result<Digests, StoreError> {
+    fn gather(&self, tenant: &Tenant, now: Time, unfinished: Time, swept: &mut Swept, stopped: &AtomicBool) -> Result<Digests, StoreError> {
         let range = range(tenant, now);
         let mut last = (range.0, i64::MAX);
         let mut digests = Digests::new();
         let mut known: BTreeMap<MemberId, Vec<(To, Role)>> = BTreeMap::new();
         while !stopped.load(Ordering::Relaxed) {
-            let keys = self.store.read(|db| notices::candidates(db, tenant.id, range, last, KEYS_AT_A_TIME))?;
+            let keys = self.store.read(|db| notices::candidates(db, tenant.id, range, last, unfinished, KEYS_AT_A_TIME))?;
             let Some(end) = keys.last() else { break };
             last = (end.expires_at, end.seq);
             swept.keys += keys.len();

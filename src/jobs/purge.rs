@@ -57,7 +57,8 @@ impl Purge {
     pub fn round(&self, stopped: &AtomicBool) -> Result<Option<Purged>, StoreError> {
         let now = self.clock.now();
         let today = digest(now);
-        if self.store.read(|db| jobs::done_to(db, JOB))? == Some(today) || !self.store.write(now, |tx| jobs::hold(tx, JOB, &self.name))? {
+        let done_to = self.store.read(|db| jobs::done_to(db, JOB))?;
+        if done_to.is_some_and(|done_to| jobs::is_done(done_to, today)) || !self.store.write(now, |tx| jobs::hold(tx, JOB, &self.name))? {
             return Ok(None);
         }
         let mut purged = Purged::default();

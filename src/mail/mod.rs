@@ -6,4 +6,4 @@ mod words;
 
 pub use letter::{Header, Letter};
 pub use transport::{Mailer, Refusal, SetUpError};
-pub use words::{About, write};
+pub use words::{About, digest_subject, write};

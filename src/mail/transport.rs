@@ -14,7 +14,7 @@ use lettre::{
 };
 
 /// How long a server may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes mails away.
 #[derive(Debug, Clone)]
@@ -111,12 +111,26 @@ fn chain(error: &dyn std::error::Error) -> String {
     words
 }
 
+/// Whether a read or write ended because nothing came: on Linux that is called *would block*.
+fn waited_in_vain(error: &lettre::transport::smtp::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<io::Error>()
+            && matches!(io.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+        {
+            return true;
+        }
+        source = inner.source();
+    }
+    false
+}
+
 fn refusal(error: &lettre::transport::smtp::Error) -> Refusal {
     let code = error.status().map(|code| code.to_string());
     let words = match (&code, std::error::Error::source(error)) {
         (Some(code), Some(source)) => format!("{code} {source}"),
         (Some(code), None) => code.clone(),
-        (None, _) if error.is_timeout() => format!("the server did not answer within {} seconds", PATIENCE.as_secs()),
+        (None, _) if error.is_timeout() || waited_in_vain(error) => format!("the server did not answer within {} seconds", PATIENCE.as_secs()),
         (None, _) => chain(error),
     };
     // A refused log-in or an unknown command is about the configuration, not about this mail.

@@ -29,6 +29,7 @@ pub fn write(mail: &Mail, contents: &Contents, about: &About<'_>) -> Letter {
     let mut letter = match mail {
         Mail::Digest => digest(contents, about),
         Mail::KeyChanged { key, action, by, at, facts } => key_changed(key, action, by, *at, facts),
+        Mail::KeysChanged { keys, action, by, at, facts } => keys_changed(keys, action, by, *at, facts),
         Mail::HandedOver { keys, from, by, at, lost } => handed_over(keys, from, by, *at, lost),
         Mail::KeyExtended { key, from, to, at } => key_extended(key, *from, *to, *at),
         Mail::RecipientLeft { key, address, at } => recipient_left(key, address, *at),
@@ -57,7 +58,12 @@ pub fn write(mail: &Mail, contents: &Contents, about: &About<'_>) -> Letter {
 const fn has_page(mail: &Mail) -> bool {
     matches!(
         mail,
-        Mail::KeyChanged { .. } | Mail::HandedOver { .. } | Mail::KeyExtended { .. } | Mail::RecipientLeft { .. } | Mail::GatewayExpires { .. }
+        Mail::KeyChanged { .. }
+            | Mail::KeysChanged { .. }
+            | Mail::HandedOver { .. }
+            | Mail::KeyExtended { .. }
+            | Mail::RecipientLeft { .. }
+            | Mail::GatewayExpires { .. }
     )
 }
 
@@ -118,24 +124,29 @@ fn subject_of(line: &Line, now: Time) -> String {
     }
 }
 
+/// The subject of a digest of several keys.
+pub fn digest_subject(count: usize) -> String {
+    format!("{count} API keys need your attention")
+}
+
 fn digest(contents: &Contents, about: &About<'_>) -> Letter {
     let now = about.now;
     let mut lines: Vec<&(Line, Option<String>)> = contents.lines.iter().collect();
     // The one that stops working first stands first.
-    lines.sort_by_key(|(line, _)| if line.expires_at > now { line.expires_at } else { line.works_until });
+    lines.sort_by_key(|(line, _)| line.urgency(now));
     let any_link = lines.iter().any(|(line, token)| token.is_some() && line.extended_to.is_some());
     let for_extra = lines.iter().all(|(line, _)| line.for_extra);
+    let count = lines.len() + contents.more;
     let (subject, heading, opening) = match lines.as_slice() {
-        [(line, _)] => {
+        [(line, _)] if contents.more == 0 => {
             let subject = subject_of(line, now);
             let whose = if line.for_extra { "The" } else { "Your" };
             let opening = format!("{whose} API key “{}”{}", line.key.name, ends_of_sentence(line, now));
             (subject.clone(), subject, opening)
         }
-        many => {
+        _ => {
             let whose = if for_extra { "" } else { "of your " };
-            let count = many.len();
-            (format!("{count} API keys need your attention"), format!("{count} {whose}API keys need your attention"), String::new())
+            (digest_subject(count), format!("{count} {whose}API keys need your attention"), String::new())
         }
     };
     let blocks = lines.iter().map(|(line, token)| {
@@ -158,7 +169,7 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
             aside: address.filter(|_| line.for_extra).map(|address| ("No more of these".to_owned(), format!("{address}/stop"))),
         }
     });
-    let needed = if lines.len() == 1 {
+    let needed = if count == 1 {
         "If it is still needed, extend it by 14 days. Its secret and access stay the same, so nothing has to be changed where it is used."
     } else {
         "Extend those that are still needed by 14 days each. Secrets and access stay the same, so nothing has to be changed where they are used."
@@ -168,6 +179,11 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
         paragraphs.push(needed.into());
     }
     let mut after = Vec::new();
+    if contents.more > 0 {
+        let words = format!("The {} most urgent are above; {} more are not shown here.", lines.len(), contents.more);
+        let list = contents.tenant.as_ref().filter(|_| !for_extra).map(|(slug, _)| format!("{}/t/{slug}/keys?status=expiring", about.public_url));
+        after.push((if list.is_some() { format!("{words} The list of keys has them all:") } else { words }, list));
+    }
     if any_link {
         after.push(("Each button opens a page that asks you to confirm. A link works once and can do nothing but extend its key.".to_owned(), None));
     }
@@ -184,7 +200,7 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
         Some((last, before)) => format!("{} and {last} days before a key expires", before.join(", ")),
         None => "when a key has expired".into(),
     };
-    let because = match (for_extra, lines.len()) {
+    let because = match (for_extra, count) {
         (true, 1) => "You get this because you were named as a recipient of notices of this key.",
         (true, _) => "You get this because you were named as a recipient of notices of these keys.",
         (false, 1) => "You get this because you look after the key.",
@@ -216,13 +232,30 @@ fn key_facts(key: &KeyName, at: Time) -> Vec<(String, String)> {
 }
 
 fn key_changed(key: &KeyName, action: &str, by: &str, at: Time, facts: &[(String, String)]) -> Letter {
-    let verb = Action::of_word(action).map_or("changed the key", Action::sentence);
-    let did = match verb.strip_suffix(" the key") {
-        Some(verb) => format!("{verb} your key “{}”", key.name),
-        None if action == Action::KeyFinished.word() => format!("finished the overlap of your key “{}”", key.name),
-        None => format!("changed your key “{}”", key.name),
+    let did = match Action::of_word(action) {
+        Some(Action::KeyFinished) => format!("finished the overlap of your key “{}”", key.name),
+        _ => format!("{} your key “{}”", verb(action), key.name),
     };
-    let advice = match Action::of_word(action) {
+    let mut all = key_facts(key, at);
+    all.extend(facts.iter().cloned());
+    Letter {
+        subject: format!("{by} {did}"),
+        heading: format!("{by} {did}"),
+        paragraphs: Some(advice(action).to_owned()).filter(|words| !words.is_empty()).into_iter().collect(),
+        blocks: vec![Block { title: key.name.clone(), facts: all, ..Block::default() }],
+        why: WHY_KEY.into(),
+        ..Letter::default()
+    }
+}
+
+/// What was done, as in “disabled your key”.
+fn verb(action: &str) -> &'static str {
+    Action::of_word(action).and_then(|action| action.sentence().strip_suffix(" the key")).unwrap_or("changed")
+}
+
+/// What it means for the programs that use the key.
+fn advice(action: &str) -> &'static str {
+    match Action::of_word(action) {
         Some(Action::KeyCreated) => "Whoever made it holds its token. If you did not expect this, disable or revoke the key.",
         Some(Action::KeyRolled) => {
             "It has a new secret, which whoever rolled it holds. Programs with the old one stop working when its overlap ends."
@@ -233,15 +266,26 @@ fn key_changed(key: &KeyName, action: &str, by: &str, at: Time, facts: &[(String
         Some(Action::KeyFinished) => "Programs that still use the old secret are refused from now on.",
         Some(Action::KeyEdited) => "The change counts from the next request on.",
         _ => "",
+    }
+}
+
+fn keys_changed(keys: &[KeyName], action: &str, by: &str, at: Time, facts: &[(String, String)]) -> Letter {
+    let did = format!("{} {} of your keys", verb(action), keys.len());
+    let advice = match Action::of_word(action) {
+        Some(Action::KeyRevoked | Action::KeyDeleted) => "Programs that use them are refused from now on. This cannot be undone.",
+        Some(Action::KeyDisabled) => "Programs that use them are refused until they are enabled again.",
+        Some(Action::KeyEnabled) => "Programs that use them are let in again.",
+        _ => "",
     };
-    let mut all = key_facts(key, at);
-    all.extend(facts.iter().cloned());
+    let mut about = vec![("When".to_owned(), date_time(at))];
+    about.extend(facts.iter().cloned());
+    let lines = keys.iter().map(|key| format!("{}: {}", key.id, key.name)).collect();
     Letter {
         subject: format!("{by} {did}"),
         heading: format!("{by} {did}"),
         paragraphs: Some(advice.to_owned()).filter(|words| !words.is_empty()).into_iter().collect(),
-        blocks: vec![Block { title: key.name.clone(), facts: all, ..Block::default() }],
-        why: WHY_KEY.into(),
+        blocks: vec![Block { title: "The keys".into(), lines, facts: about, ..Block::default() }],
+        why: "You get this because you look after the keys, and someone else did this.".into(),
         ..Letter::default()
     }
 }

@@ -7,14 +7,14 @@ use diesel::prelude::*;
 use super::{
     Db, StoreError, Tx, keys,
     members::{self, Owner, Reach},
-    micros, moment,
+    micros, moment, notices,
     outbox::{self, Notice},
     schema::{deleted_keys, extensions as table, keys as key_table},
     tenants::{self, Tenant},
 };
 use crate::{
     domain::{
-        ids::{KeyId, NoticeId, TenantId},
+        ids::{KeyId, MemberId, NoticeId, TenantId},
         key::Key,
         time::Time,
         token::{Purpose, Token},
@@ -42,6 +42,8 @@ pub struct Linked {
     pub tenant: Tenant,
     /// The key, with its owner; `None` once it was deleted.
     pub key: Option<(Key, Owner)>,
+    /// Who is told of the key now, but for its extra recipients; folded addresses.
+    pub recipients: Vec<String>,
     /// The key's name, which stays known after it was deleted.
     pub name: String,
     /// What a link for the same expiry did.
@@ -71,31 +73,58 @@ pub fn notice(db: &mut Db, secrets: &Secrets, text: &str) -> Result<Option<Notic
 /// The database is away.
 pub fn linked(db: &mut Db, notice: Notice) -> Result<Linked, StoreError> {
     let tenant = tenants::get(db, notice.tenant)?;
-    let key = keys::find(db, &Reach::of_row(notice.tenant), notice.key)?;
-    let extension = find(db, notice.tenant, notice.key, notice.expires_at)?;
-    let name = match &key {
-        Some(key) => key.name.as_str().to_owned(),
-        None => deleted_keys::table
-            .find((notice.tenant.number(), notice.key.as_str()))
+    let mut found = linked_all(db, &tenant, vec![notice])?;
+    let mut linked = found.pop().ok_or_else(|| StoreError::Row("a notice".into()))?;
+    if linked.key.is_none() {
+        linked.name = deleted_keys::table
+            .find((linked.notice.tenant.number(), linked.notice.key.as_str()))
             .select(deleted_keys::name)
             .first(db.conn())
             .optional()?
-            .unwrap_or_default(),
-    };
-    let key = match key {
-        Some(key) => members::find(db, notice.tenant, key.owner)?.map(|owner| (key, owner)),
-        None => None,
-    };
-    Ok(Linked { notice, tenant, key, name, extension })
+            .unwrap_or_default();
+    }
+    Ok(linked)
 }
 
-fn find(db: &mut Db, tenant: TenantId, key: KeyId, from: Time) -> Result<Option<Extension>, StoreError> {
-    let row: Option<(i64, i64, String)> = table::table
-        .find((tenant.number(), key.as_str(), micros(from)))
-        .select((table::to_expiry, table::at, table::recipient_folded))
-        .first(db.conn())
-        .optional()?;
-    Ok(row.map(|(to, at, recipient)| Extension { to: moment(to), at: moment(at), recipient }))
+/// What the links in the notices of one tenant lead to, in their order; the names of deleted keys stay empty.
+///
+/// # Errors
+/// The database is away.
+pub fn linked_all(db: &mut Db, tenant: &Tenant, lines: Vec<Notice>) -> Result<Vec<Linked>, StoreError> {
+    let ids: Vec<KeyId> = lines.iter().map(|notice| notice.key).collect();
+    let keys: BTreeMap<KeyId, Key> = keys::find_many(db, &Reach::of_row(tenant.id), &ids)?.into_iter().map(|key| (key.id, key)).collect();
+    let mut owners: Vec<MemberId> = keys.values().map(|key| key.owner).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let told = notices::recipients(db, tenant, &owners)?;
+    let owners: BTreeMap<MemberId, Owner> = members::find_many(db, tenant.id, &owners)?.into_iter().map(|owner| (owner.id, owner)).collect();
+    let used = used(db, tenant.id, &ids)?;
+    let all = lines.into_iter().map(|notice| {
+        let key = keys.get(&notice.key).and_then(|key| Some((key.clone(), owners.get(&key.owner)?.clone())));
+        let recipients = key.iter().filter_map(|(_, owner)| told.get(&owner.id)).flatten().map(|(to, _)| outbox::folded(&to.address));
+        Linked {
+            tenant: tenant.clone(),
+            recipients: recipients.collect(),
+            name: key.as_ref().map(|(key, _)| key.name.as_str().to_owned()).unwrap_or_default(),
+            extension: used.get(&(notice.key, micros(notice.expires_at))).cloned(),
+            key,
+            notice,
+        }
+    });
+    Ok(all.collect())
+}
+
+/// What links did with these keys, by key and the expiry before.
+fn used(db: &mut Db, tenant: TenantId, keys: &[KeyId]) -> Result<BTreeMap<(KeyId, i64), Extension>, StoreError> {
+    let ids: Vec<&str> = keys.iter().map(KeyId::as_str).collect();
+    let rows: Vec<(String, i64, i64, i64, String)> = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::key_id.eq_any(ids)))
+        .select((table::key_id, table::from_expiry, table::to_expiry, table::at, table::recipient_folded))
+        .load(db.conn())?;
+    let one = |(id, from, to, at, recipient): (String, i64, i64, i64, String)| {
+        Some(((KeyId::parse(&id)?, from), Extension { to: moment(to), at: moment(at), recipient }))
+    };
+    Ok(rows.into_iter().filter_map(one).collect())
 }
 
 /// Remembers that the link of a notice was used.

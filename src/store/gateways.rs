@@ -186,3 +186,14 @@ pub fn revoke(tx: &mut Tx<'_>, tenant: TenantId, id: GatewayId, by: &str) -> Res
     tx.changed(Change::Tenant(tenant));
     Ok(revoked == 1)
 }
+
+/// Whether a credential, known by the ID in its token, is not revoked and has this expiry.
+///
+/// # Errors
+/// The database is away.
+pub fn ends_at(db: &mut Db, tenant: TenantId, public_id: &str, at: Time) -> Result<bool, StoreError> {
+    let found = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::public_id.eq(public_id)))
+        .filter(table::revoked_at.is_null().and(table::expires_at.eq(micros(at))));
+    Ok(found.count().get_result::<i64>(db.conn())? > 0)
+}

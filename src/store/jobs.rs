@@ -44,3 +44,9 @@ pub fn done_to(db: &mut Db, name: &str) -> Result<Option<Time>, StoreError> {
     let found: Option<i64> = table::table.find(name).select(table::done_to).first(db.conn()).optional()?;
     Ok(found.map(moment))
 }
+
+/// Whether a job that is done up to one moment need not be done for another. Of two clocks that differ a little, the slow one does
+/// not begin again with the day before; one that was set wrong by days does.
+pub fn is_done(done_to: Time, at: Time) -> bool {
+    done_to == at || (done_to > at && done_to - at <= Duration::days(1))
+}

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 
 use super::{
-    Db, StoreError, extensions, members, micros, moment,
+    Db, StoreError, extensions,
+    members::{self, Owner},
+    micros, moment,
     outbox::To,
     schema::{console_roles as roles, gateways, keepers, keys as table, member_roles, members as people, notices},
     tenants::Tenant,
@@ -33,16 +35,24 @@ pub struct Candidate {
     pub set_at: Time,
     /// The addresses that get its notices besides the owner.
     pub extra: Vec<String>,
-    /// The last stage that somebody was told of for this expiry.
+    /// The last stage that everybody was told of for this expiry.
     pub told: Option<Stage>,
 }
 
 /// Keys of a tenant, neither revoked nor disabled, that expire between two moments: those after `last` (expiry and place), in the
-/// order of their expiry.
+/// order of their expiry. What was written from `unfinished` on belongs to a sweep that did not come to its end, so that others may
+/// not have been told yet: it does not count as told.
 ///
 /// # Errors
 /// The database is away.
-pub fn candidates(db: &mut Db, tenant: TenantId, (from, to): (Time, Time), last: (Time, i64), most: i64) -> Result<Vec<Candidate>, StoreError> {
+pub fn candidates(
+    db: &mut Db,
+    tenant: TenantId,
+    (from, to): (Time, Time),
+    last: (Time, i64),
+    unfinished: Time,
+    most: i64,
+) -> Result<Vec<Candidate>, StoreError> {
     let after = micros(last.0.max(from));
     let rows: Vec<(i64, String, i64, Option<i64>, i64, String)> = table::table
         .filter(table::tenant_id.eq(tenant.number()).and(table::revoked_at.is_null()).and(table::disabled_at.is_null()))
@@ -68,7 +78,7 @@ pub fn candidates(db: &mut Db, tenant: TenantId, (from, to): (Time, Time), last:
         .collect::<Result<Vec<_>, StoreError>>()?;
     let ids: Vec<KeyId> = found.iter().map(|key| key.id).collect();
     let by_link = extensions::set_by_link(db, tenant, &ids)?;
-    let told = told(db, tenant, &ids)?;
+    let told = told(db, tenant, &ids, unfinished)?;
     for key in &mut found {
         key.set_at = by_link.get(&key.id).copied().unwrap_or(key.set_at).max(key.set_at);
         key.told = told.get(&(key.id, micros(key.expires_at))).copied();
@@ -76,10 +86,12 @@ pub fn candidates(db: &mut Db, tenant: TenantId, (from, to): (Time, Time), last:
     Ok(found)
 }
 
-fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId]) -> Result<BTreeMap<(KeyId, i64), Stage>, StoreError> {
+fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId], before: Time) -> Result<BTreeMap<(KeyId, i64), Stage>, StoreError> {
     let ids: Vec<&str> = keys.iter().map(KeyId::as_str).collect();
     let rows: Vec<(String, i64, String)> = notices::table
         .filter(notices::tenant_id.eq(tenant.number()).and(notices::key_id.eq_any(ids)))
+        // Of what was dropped nobody was told.
+        .filter(notices::created_at.lt(micros(before)).and(notices::dropped_at.is_null()))
         .select((notices::key_id, notices::expires_at, notices::stage))
         .load(db.conn())?;
     let mut last = BTreeMap::new();
@@ -89,6 +101,24 @@ fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId]) -> Result<BTreeMap<(KeyId
         *told = stage.max(*told);
     }
     Ok(last)
+}
+
+/// Who is told what others did with a key of this owner: the owner while they are active; of a service account its contact and
+/// keepers.
+///
+/// # Errors
+/// The database is away.
+pub fn who_looks_after(db: &mut Db, tenant: TenantId, owner: &Owner) -> Result<Vec<To>, StoreError> {
+    if !owner.is_active() {
+        return Ok(Vec::new());
+    }
+    let mut all = vec![To { address: owner.email.clone(), name: owner.name.clone() }];
+    if owner.is_service() {
+        let keepers = members::keepers(db, tenant, owner.id)?.into_iter().filter(Owner::is_active);
+        all.extend(keepers.map(|keeper| To { address: keeper.email, name: keeper.name }));
+    }
+    all.retain(|to| !to.address.trim().is_empty());
+    Ok(all)
 }
 
 /// Who is told of the keys of these owners: the owner; of a service account its contact and keepers; where nobody is active, the

@@ -3,6 +3,8 @@
 //! A mail waits while `next_at` is set. Who takes it moves `next_at` to the end of a lease and puts its own name on the row, so
 //! that a mail whose sender died is tried again, and a sender that was too slow changes nothing any more.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Duration, NaiveTime};
 use diesel::prelude::*;
 
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     ids::{AccountId, KeyId, MailId, NoticeId, TenantId},
-    mail::{Mail, Role},
+    mail::{Line, Mail, Rank, Role, Shown, TRIED_FOR},
     time::{Time, days},
 };
 
@@ -75,6 +77,8 @@ pub struct Row {
     pub due_at: Time,
     /// When it is tried next, while it waits.
     pub next_at: Option<Time>,
+    /// When a sender first had it, or had it after *Send again*.
+    pub taken_at: Option<Time>,
     /// How often it was tried.
     pub tries: i64,
     /// When a server took it.
@@ -153,11 +157,44 @@ pub fn add(tx: &mut Tx<'_>, new: &NewMail<'_>) -> Result<Option<MailId>, StoreEr
     insert(tx, new, now)
 }
 
+/// As [`add`], to leave at a moment.
+///
+/// # Errors
+/// The database is away.
+pub fn add_for(tx: &mut Tx<'_>, new: &NewMail<'_>, due_at: Time) -> Result<Option<MailId>, StoreError> {
+    insert(tx, new, due_at)
+}
+
+/// The newest mails of a tenant to an address that were written since a moment, `most` at most.
+///
+/// # Errors
+/// The database is away.
+pub fn newest_to(db: &mut Db, tenant: TenantId, address: &str, since: Time, most: i64) -> Result<Vec<Row>, StoreError> {
+    let rows: Vec<RowValues> = table::table
+        .filter(table::recipient_folded.eq(folded(address)).and(table::created_at.ge(micros(since))))
+        .filter(table::tenant_id.eq(tenant.number()).and(table::rank.eq(Rank::Middle.number())))
+        .order((table::created_at.desc(), table::id.desc()))
+        .limit(most)
+        .select(COLUMNS)
+        .load(db.conn())?;
+    Ok(readable(rows))
+}
+
+/// Changes what a mail tells of, while no sender has had it; `false` once one has.
+///
+/// # Errors
+/// The database is away.
+pub fn rewrite(tx: &mut Tx<'_>, id: MailId, mail: &Mail) -> Result<bool, StoreError> {
+    let facts = serde_json::to_string(mail).map_err(|error| StoreError::Row(error.to_string()))?;
+    let open = table::table.filter(table::id.eq(id.0).and(table::taken_at.is_null()));
+    Ok(diesel::update(open).set((table::facts.eq(facts), table::kind.eq(mail.word()))).execute(tx.conn())? == 1)
+}
+
 fn insert(tx: &mut Tx<'_>, new: &NewMail<'_>, due_at: Time) -> Result<Option<MailId>, StoreError> {
     let facts = serde_json::to_string(new.mail).map_err(|error| StoreError::Row(error.to_string()))?;
     let row = (
         (table::tenant_id.eq(new.tenant.map(TenantId::number)), table::account_id.eq(new.account.map(|id| id.0))),
-        (table::kind.eq(new.mail.word()), table::facts.eq(facts), table::once.eq(new.once)),
+        (table::kind.eq(new.mail.word()), table::facts.eq(facts), table::once.eq(new.once), table::rank.eq(new.mail.rank().number())),
         (table::recipient.eq(new.to.address.trim()), table::recipient_folded.eq(folded(&new.to.address)), table::recipient_name.eq(&new.to.name)),
         (table::created_at.eq(micros(tx.now())), table::due_at.eq(micros(due_at)), table::next_at.eq(micros(due_at))),
     );
@@ -195,12 +232,35 @@ pub fn add_notices(tx: &mut Tx<'_>, tenant: TenantId, to: &To, digest_at: Time, 
                 )
             })
             .collect();
-        added += per_backend!(tx.conn(), |inner| diesel::insert_into(notices::table).values(&rows).on_conflict_do_nothing().execute(inner))?;
+        let new = per_backend!(tx.conn(), |inner| diesel::insert_into(notices::table).values(&rows).on_conflict_do_nothing().execute(inner))?;
+        added += new;
+        if new < some.len() {
+            added += revive(tx, tenant, mail, &recipient, some)?;
+        }
     }
     if added == 0 && is_new {
         diesel::delete(table::table.find(mail.0)).execute(tx.conn())?;
     }
     Ok(added)
+}
+
+/// Moves lines that were dropped, and whose cause has come back, into a digest: of them nobody was told. Answers how many.
+fn revive(tx: &mut Tx<'_>, tenant: TenantId, mail: MailId, recipient: &str, lines: &[NewNotice]) -> Result<usize, StoreError> {
+    let now = micros(tx.now());
+    let mut revived = 0;
+    for line in lines {
+        let same = notices::table
+            .filter(notices::tenant_id.eq(tenant.number()).and(notices::key_id.eq(line.key.as_str())))
+            .filter(notices::stage.eq(&line.stage).and(notices::expires_at.eq(micros(line.expires_at))))
+            .filter(notices::recipient_folded.eq(recipient).and(notices::dropped_at.is_not_null()));
+        revived += diesel::update(same)
+            .set((
+                (notices::mail_id.eq(mail.0), notices::role.eq(line.role.word()), notices::created_at.eq(now)),
+                (notices::dropped_at.eq(None::<i64>), notices::shown.eq(None::<String>)),
+            ))
+            .execute(tx.conn())?;
+    }
+    Ok(revived)
 }
 
 /// Moves the moment at which a recipient's digest leaves, while nobody has taken it: for one whose lines are written in several
@@ -246,15 +306,18 @@ fn morning_after(at: Time) -> Time {
 
 type RowColumns = (
     (table::id, table::tenant_id, table::account_id, table::facts),
-    (table::recipient, table::recipient_name, table::created_at, table::due_at, table::next_at, table::tries),
+    (table::recipient, table::recipient_name, table::created_at, table::due_at, table::next_at, table::taken_at, table::tries),
     (table::sent_at, table::failed_at, table::dropped_at, table::said),
 );
-type RowValues =
-    ((i64, Option<i64>, Option<i64>, String), (String, String, i64, i64, Option<i64>, i64), (Option<i64>, Option<i64>, Option<i64>, String));
+type RowValues = (
+    (i64, Option<i64>, Option<i64>, String),
+    (String, String, i64, i64, Option<i64>, Option<i64>, i64),
+    (Option<i64>, Option<i64>, Option<i64>, String),
+);
 
 const COLUMNS: RowColumns = (
     (table::id, table::tenant_id, table::account_id, table::facts),
-    (table::recipient, table::recipient_name, table::created_at, table::due_at, table::next_at, table::tries),
+    (table::recipient, table::recipient_name, table::created_at, table::due_at, table::next_at, table::taken_at, table::tries),
     (table::sent_at, table::failed_at, table::dropped_at, table::said),
 );
 
@@ -268,7 +331,8 @@ fn row((what, when, end): RowValues) -> Result<Row, StoreError> {
         created_at: moment(when.2),
         due_at: moment(when.3),
         next_at: when.4.map(moment),
-        tries: when.5,
+        taken_at: when.5.map(moment),
+        tries: when.6,
         sent_at: end.0.map(moment),
         failed_at: end.1.map(moment),
         dropped_at: end.2.map(moment),
@@ -276,25 +340,60 @@ fn row((what, when, end): RowValues) -> Result<Row, StoreError> {
     })
 }
 
-/// Takes up to `most` mails that are due, for [`LEASE`]. Of several senders each takes others.
+/// The mails that this version can read; a newer one may have written others.
+fn readable(rows: Vec<RowValues>) -> Vec<Row> {
+    let read = rows.into_iter().filter_map(|values| {
+        let id = values.0.0;
+        row(values).inspect_err(|error| tracing::warn!(mail = id, %error, "a mail cannot be read and is left out")).ok()
+    });
+    read.collect()
+}
+
+/// Takes up to `most` mails that are due, for [`LEASE`]: those of the first rank first. Of several senders each takes others. What
+/// this version cannot read is left to a newer one, and given up after two days.
 ///
 /// # Errors
 /// The database is away.
 pub fn take(tx: &mut Tx<'_>, sender: &str, most: i64) -> Result<Vec<Row>, StoreError> {
     let now = micros(tx.now());
-    let due = table::table.filter(table::next_at.le(now)).order((table::next_at, table::id)).limit(most).select(table::id);
-    let ids: Vec<i64> = match tx.conn() {
-        AnyConn::Sqlite(inner) => due.load(inner)?,
-        AnyConn::Postgres(inner) => due.for_update().skip_locked().load(inner)?,
-    };
+    let mut ids: Vec<i64> = Vec::new();
+    for rank in Rank::ALL {
+        let left = most - i64::try_from(ids.len()).unwrap_or(most);
+        let due = table::table.filter(table::rank.eq(rank.number()).and(table::next_at.le(now)));
+        let due = due.order((table::next_at, table::id)).limit(left.max(0)).select(table::id);
+        ids.extend(match tx.conn() {
+            AnyConn::Sqlite(inner) => due.load::<i64>(inner)?,
+            AnyConn::Postgres(inner) => due.for_update().skip_locked().load(inner)?,
+        });
+    }
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let until = micros(tx.now() + LEASE);
     diesel::update(table::table.filter(table::id.eq_any(&ids))).set((table::next_at.eq(until), table::leased_by.eq(sender))).execute(tx.conn())?;
     diesel::update(table::table.filter(table::id.eq_any(&ids).and(table::taken_at.is_null()))).set(table::taken_at.eq(now)).execute(tx.conn())?;
-    let rows: Vec<RowValues> = table::table.filter(table::id.eq_any(&ids)).order((table::due_at, table::id)).select(COLUMNS).load(tx.conn())?;
-    rows.into_iter().map(row).collect()
+    let rows: Vec<RowValues> =
+        table::table.filter(table::id.eq_any(&ids)).order((table::rank, table::due_at, table::id)).select(COLUMNS).load(tx.conn())?;
+    let rows = readable(rows);
+    ids.retain(|id| !rows.iter().any(|row| row.id.0 == *id));
+    if !ids.is_empty() {
+        leave(tx, &ids)?;
+    }
+    Ok(rows)
+}
+
+/// Puts mails back that cannot be read.
+fn leave(tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), StoreError> {
+    let (now, next) = (tx.now(), micros(tx.now() + Duration::minutes(1)));
+    let theirs = || table::table.filter(table::id.eq_any(ids));
+    diesel::update(theirs()).set((table::next_at.eq(next), table::leased_by.eq(None::<String>))).execute(tx.conn())?;
+    diesel::update(theirs().filter(table::due_at.lt(micros(now - days(TRIED_FOR)))))
+        .set((
+            (table::next_at.eq(None::<i64>), table::failed_at.eq(micros(now))),
+            table::said.eq("this version of Keyward cannot read it: a newer one wrote it"),
+        ))
+        .execute(tx.conn())?;
+    Ok(())
 }
 
 /// Gives back what senders have taken, whoever they were: for the one process of an SQLite database when it starts.
@@ -312,7 +411,13 @@ pub fn release_all(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
 /// # Errors
 /// The database is away.
 pub fn next_due(db: &mut Db) -> Result<Option<Time>, StoreError> {
-    let next: Option<i64> = table::table.filter(table::next_at.is_not_null()).select(diesel::dsl::min(table::next_at)).first(db.conn())?;
+    let mut next: Option<i64> = None;
+    // One look at the end of the index for each rank.
+    for rank in Rank::ALL {
+        let waiting = table::table.filter(table::rank.eq(rank.number()).and(table::next_at.is_not_null()));
+        let first: Option<i64> = waiting.select(diesel::dsl::min(table::next_at)).first(db.conn())?;
+        next = next.into_iter().chain(first).min();
+    }
     Ok(next.map(moment))
 }
 
@@ -361,12 +466,16 @@ pub fn settle(tx: &mut Tx<'_>, id: MailId, sender: &str, outcome: &Outcome, said
     Ok(changed == 1)
 }
 
-/// How many mails an address got since a moment.
+/// How many mails an address got since a moment, but for those of the first rank.
 ///
 /// # Errors
 /// The database is away.
 pub fn sent_since(db: &mut Db, address: &str, since: Time) -> Result<i64, StoreError> {
-    Ok(table::table.filter(table::recipient_folded.eq(folded(address)).and(table::sent_at.ge(micros(since)))).count().get_result(db.conn())?)
+    Ok(table::table
+        .filter(table::recipient_folded.eq(folded(address)).and(table::sent_at.ge(micros(since))))
+        .filter(table::rank.gt(Rank::First.number()))
+        .count()
+        .get_result(db.conn())?)
 }
 
 /// How many mails of one kind were written to an address since a moment.
@@ -376,6 +485,18 @@ pub fn sent_since(db: &mut Db, address: &str, since: Time) -> Result<i64, StoreE
 pub fn written_since(db: &mut Db, kind: &str, address: &str, since: Time) -> Result<i64, StoreError> {
     Ok(table::table
         .filter(table::recipient_folded.eq(folded(address)).and(table::created_at.ge(micros(since))).and(table::kind.eq(kind)))
+        .count()
+        .get_result(db.conn())?)
+}
+
+/// How many invitations to a tenant were mailed to an address since a moment.
+///
+/// # Errors
+/// The database is away.
+pub fn invited_since(db: &mut Db, tenant: TenantId, address: &str, since: Time) -> Result<i64, StoreError> {
+    Ok(table::table
+        .filter(table::recipient_folded.eq(folded(address)).and(table::created_at.ge(micros(since))))
+        .filter(table::kind.eq("invitation").and(table::tenant_id.eq(tenant.number())))
         .count()
         .get_result(db.conn())?)
 }
@@ -397,7 +518,7 @@ pub fn list(db: &mut Db, tenant: TenantId, state: Option<State>, before: Option<
         query = query.filter(table::id.lt(before.0));
     }
     let rows: Vec<RowValues> = query.order(table::id.desc()).limit(most).select(COLUMNS).load(db.conn())?;
-    rows.into_iter().map(row).collect()
+    Ok(readable(rows))
 }
 
 /// A mail of a tenant.
@@ -434,7 +555,7 @@ pub fn send_again(tx: &mut Tx<'_>, tenant: TenantId, id: MailId) -> Result<bool,
     let now = micros(tx.now());
     let failed = table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(id.0)).and(table::failed_at.is_not_null()));
     let changed = diesel::update(failed)
-        .set((table::failed_at.eq(None::<i64>), table::due_at.eq(now), table::next_at.eq(now), table::tries.eq(0)))
+        .set((table::failed_at.eq(None::<i64>), table::due_at.eq(now), table::taken_at.eq(now), table::next_at.eq(now), table::tries.eq(0)))
         .execute(tx.conn())?;
     Ok(changed == 1)
 }
@@ -471,7 +592,11 @@ fn notice((what, rest): NoticeValues) -> Result<Notice, StoreError> {
 /// The database is away.
 pub fn notices_of(db: &mut Db, mail: MailId) -> Result<Vec<Notice>, StoreError> {
     let rows: Vec<NoticeValues> = notices::table.filter(notices::mail_id.eq(mail.0)).order(notices::id).select(NOTICE).load(db.conn())?;
-    rows.into_iter().map(notice).collect()
+    let read = rows.into_iter().filter_map(|values| {
+        let id = values.0.0;
+        notice(values).inspect_err(|error| tracing::warn!(notice = id, %error, "a line of a digest cannot be read and is left out")).ok()
+    });
+    Ok(read.collect())
 }
 
 /// The line that an extend link stands for; the caller has made sure that the link is the one derived from it.
@@ -483,14 +608,61 @@ pub fn notice_of_link(db: &mut Db, id: NoticeId) -> Result<Option<Notice>, Store
     found.map(notice).transpose()
 }
 
-/// Keeps what a mail says of a key, or that its notice was dropped.
+/// Keeps what a mail says of keys, and which of its notices were dropped.
 ///
 /// # Errors
 /// The database is away.
-pub fn set_shown(tx: &mut Tx<'_>, id: NoticeId, shown: Option<&str>) -> Result<(), StoreError> {
-    let dropped = if shown.is_none() { Some(micros(tx.now())) } else { None };
-    diesel::update(notices::table.find(id.0)).set((notices::shown.eq(shown), notices::dropped_at.eq(dropped))).execute(tx.conn())?;
+pub fn set_shown(tx: &mut Tx<'_>, lines: &[(NoticeId, Shown)]) -> Result<(), StoreError> {
+    let now = micros(tx.now());
+    let (mut counted, mut gone) = (Vec::new(), Vec::new());
+    for (id, shown) in lines {
+        match shown {
+            Shown::Full(line) => {
+                let text = serde_json::to_string(line).map_err(|error| StoreError::Row(error.to_string()))?;
+                diesel::update(notices::table.find(id.0)).set((notices::shown.eq(text), notices::dropped_at.eq(None::<i64>))).execute(tx.conn())?;
+            }
+            Shown::Counted => counted.push(id.0),
+            Shown::Gone => gone.push(id.0),
+        }
+    }
+    for some in counted.chunks(500) {
+        diesel::update(notices::table.filter(notices::id.eq_any(some)))
+            .set((notices::shown.eq(COUNTED), notices::dropped_at.eq(None::<i64>)))
+            .execute(tx.conn())?;
+    }
+    for some in gone.chunks(500) {
+        diesel::update(notices::table.filter(notices::id.eq_any(some)))
+            .set((notices::shown.eq(None::<String>), notices::dropped_at.eq(now)))
+            .execute(tx.conn())?;
+    }
     Ok(())
+}
+
+/// What is kept of a line that was only counted: JSON, as of those that were shown.
+const COUNTED: &str = "null";
+
+/// What became of a line of a mail that was sent or tried; `None` where it was never worked out.
+pub fn shown(notice: &Notice) -> Option<Shown> {
+    if notice.dropped_at.is_some() {
+        return Some(Shown::Gone);
+    }
+    // What a newer version wrote is counted at least.
+    let line = notice.shown.as_deref()?;
+    Some(serde_json::from_str::<Line>(line).map_or(Shown::Counted, |line| Shown::Full(Box::new(line))))
+}
+
+/// How many lines each of these digests has that were not dropped.
+///
+/// # Errors
+/// The database is away.
+pub fn sizes(db: &mut Db, digests: &[MailId]) -> Result<BTreeMap<MailId, i64>, StoreError> {
+    let ids: Vec<i64> = digests.iter().map(|id| id.0).collect();
+    let rows: Vec<(i64, i64)> = notices::table
+        .filter(notices::mail_id.eq_any(ids).and(notices::dropped_at.is_null()))
+        .group_by(notices::mail_id)
+        .select((notices::mail_id, diesel::dsl::count_star()))
+        .load(db.conn())?;
+    Ok(rows.into_iter().map(|(id, count)| (MailId(id), count)).collect())
 }
 
 /// Takes away up to `most` mails that are done with since before a moment, with their lines. Answers how many.

@@ -375,6 +375,7 @@ diesel::table! {
         failed_at -> Nullable<BigInt>,
         dropped_at -> Nullable<BigInt>,
         said -> Text,
+        rank -> BigInt,
     }
 }
 

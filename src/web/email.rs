@@ -56,6 +56,7 @@ pub async fn ask(person: SignedIn) -> WebResult {
 /// `POST /profile/email`
 pub async fn send(req: HttpRequest, person: SignedIn, mut form: Form) -> WebResult {
     form.only(&["email", "current_password", "totp"])?;
+    person.site.slow_down(&req)?;
     let email = form.parse("email", str::parse::<EmailAddress>);
     if email.as_ref().is_some_and(|email| email.canonical() == person.account.email_canonical) {
         form.wrong("email", "This is your address already.");
@@ -90,6 +91,7 @@ pub async fn send(req: HttpRequest, person: SignedIn, mut form: Form) -> WebResu
 
 /// `GET /profile/email/{token}`: shows, and changes nothing.
 pub async fn ask_confirm(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
+    site.slow_down(&req)?;
     let hash = address::hash(&site.secrets, &token);
     let now = site.clock.now();
     let found: Result<_, StoreError> = site.read(move |db| links::address(db, &hash, now)).await;
@@ -100,6 +102,7 @@ pub async fn ask_confirm(req: HttpRequest, site: Data<Site>, token: Path<String>
 /// `POST /profile/email/{token}`
 pub async fn confirm(req: HttpRequest, site: Data<Site>, token: Path<String>, mut form: Form) -> WebResult {
     form.only(&[])?;
+    site.slow_down(&req)?;
     let by = By {
         who: Who::Link("The new address".into()),
         address: site.address(&req),

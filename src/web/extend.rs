@@ -203,7 +203,13 @@ pub async fn stop(req: HttpRequest, site: Data<Site>, token: Path<String>, mut f
     form.only(&["List-Unsubscribe"])?;
     let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
     let (by, text) = (by(&req, &site), token.clone());
-    match site.write(move |tx| extend::stop(tx, &By { now: tx.now(), ..by }, &text)).await {
+    // A person says it of one key, a mail program of the whole mail.
+    let whole_mail = form.text("List-Unsubscribe") == "One-Click";
+    let stopped = site.write(move |tx| {
+        let by = By { now: tx.now(), ..by };
+        if whole_mail { extend::stop_all(tx, &by, &text) } else { extend::stop(tx, &by, &text) }
+    });
+    match stopped.await {
         Ok(linked) => {
             let page = StoppedPage { frame: Frame::bare(&req), key: Facts::of(&linked), address: linked.notice.recipient.clone() };
             show(&page).map(with_token)

@@ -84,6 +84,7 @@ fn frame_for(req: &HttpRequest, person: Option<&SignedIn>) -> Frame {
 
 /// `GET /invite/{token}`: shows, and changes nothing.
 pub async fn ask(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
+    site.slow_down(&req)?;
     let Some(open) = open(&site, &token).await? else { return dead_link(&req, DEAD) };
     let person = signed_in(&req).await?;
     page(frame_for(&req, person.as_ref()), &open, &token, Form::default(), person.as_deref())
@@ -91,6 +92,7 @@ pub async fn ask(req: HttpRequest, site: Data<Site>, token: Path<String>) -> Web
 
 /// `POST /invite/{token}`
 pub async fn join(req: HttpRequest, site: Data<Site>, token: Path<String>, form: Form) -> WebResult {
+    site.slow_down(&req)?;
     let Some(open) = open(&site, &token).await? else { return dead_link(&req, DEAD) };
     let token = token.into_inner();
     match signed_in(&req).await? {

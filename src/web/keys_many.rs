@@ -33,6 +33,7 @@ use crate::{
     domain::{
         ids::{AccountId, KeyId, TenantId},
         key::{Key, Status},
+        names,
         permission::Permission,
         time::Time,
         token::base62,
@@ -394,10 +395,7 @@ pub async fn act(member: Member, req: HttpRequest, mut form: Form) -> WebResult 
         let is_new = form.text("seen").is_empty();
         return question(&member, &Form::default(), verb, &asked, &chosen, !is_new);
     }
-    let reason = form.text("reason").trim().to_owned();
-    if reason.chars().count() > MOST_REASON {
-        form.wrong("reason", format!("Enter {MOST_REASON} characters or fewer."));
-    }
+    let reason = form.parse("reason", |text| names::line("Reason", text, 0, MOST_REASON)).unwrap_or_default();
     let typed: String = form.text("number").chars().filter(char::is_ascii_digit).collect();
     if verb.asks_number(count) && typed != count.to_string() {
         form.wrong("number", format!("Type {count}, the number of keys."));

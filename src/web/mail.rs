@@ -1,4 +1,5 @@
 //! The Mail page: what was sent, what waits, what failed and why; and each mail without the links that only its recipient may use.
+//! Of a mail about keys that the reader may not see, recipient, kind and state are left.
 
 use actix_web::{
     HttpResponse,
@@ -21,7 +22,7 @@ use crate::{
         permission::Permission,
         time::{Time, ago, date_time},
     },
-    mail::{About, Letter, write},
+    mail::{About, Letter, digest_subject, write},
     store::{
         StoreError, events,
         outbox::{self, Row, State},
@@ -88,7 +89,13 @@ fn can_send(row: &Row, now: Time) -> bool {
     row.state() == State::Failed && useful(&row.mail, now)
 }
 
-/// The mail as it is shown here; links are left out unless the reader is its recipient and may use them on this page.
+/// Whether the reader may not know what a mail says: it is about keys, and they neither see every key nor got it themself.
+fn is_masked(member: &Member, row: &Row) -> bool {
+    let is_theirs = outbox::folded(&row.to.address) == outbox::folded(&member.acting.email);
+    row.mail.is_about_keys() && !is_theirs && !member.may(Permission::KeysReadAny)
+}
+
+/// The mail as it is shown here: always without its links.
 fn letter(member: &Member, row: &Row, contents: &Contents) -> Letter {
     let now = row.sent_at.or(row.failed_at).unwrap_or_else(|| member.site.clock.now().max(row.due_at));
     let about = About { public_url: &member.site.settings.public_url, name: &row.to.name, address: &row.to.address, now, hidden: true };
@@ -118,13 +125,18 @@ pub async fn list(member: Member, query: Query<ListQuery>) -> WebResult {
     let wanted = state.map(|(_, state, _)| *state);
     let before = asked.before.map(MailId);
     let (now, secrets) = (member.site.clock.now(), member.site.secrets.clone());
-    let found: Result<Vec<(Row, Contents)>, StoreError> = member
+    let found: Result<Vec<(Row, Contents, usize)>, StoreError> = member
         .read(move |db, reach| {
             let rows = outbox::list(db, reach.tenant(), wanted, before, i64::try_from(PAGE + 1).unwrap_or(i64::MAX))?;
+            let digests: Vec<MailId> = rows.iter().filter(|row| row.mail == Mail::Digest).map(|row| row.id).collect();
+            let sizes = outbox::sizes(db, &digests)?;
             rows.into_iter()
                 .map(|row| {
-                    let Gathered { contents, .. } = facts::gather(db, &secrets, &row, now)?;
-                    Ok((row, contents))
+                    let size = sizes.get(&row.id).and_then(|size| usize::try_from(*size).ok()).unwrap_or_default();
+                    // A digest of many keys has a subject that needs none of them.
+                    let is_long = row.mail == Mail::Digest && size != 1;
+                    let contents = if is_long { Contents::default() } else { facts::gather(db, &secrets, &row, now)?.contents };
+                    Ok((row, contents, size))
                 })
                 .collect()
         })
@@ -132,11 +144,11 @@ pub async fn list(member: Member, query: Query<ListQuery>) -> WebResult {
     let mut found = found?;
     let has_more = found.len() > PAGE;
     found.truncate(PAGE);
-    let older = found.last().filter(|_| has_more).map(|(row, _)| row.id.0);
-    let rows = found.iter().map(|(row, contents)| Line {
+    let older = found.last().filter(|_| has_more).map(|(row, ..)| row.id.0);
+    let rows = found.iter().map(|(row, contents, size)| Line {
         id: row.id.0,
         badge: badge(row.state()),
-        subject: subject(&letter(&member, row, contents), contents, &row.mail),
+        subject: subject(&member, row, contents, *size),
         to: row.to.address.clone(),
         kind: Mail::label(row.mail.word()),
         due: ago(row.due_at, now.max(row.due_at)),
@@ -158,9 +170,14 @@ pub async fn list(member: Member, query: Query<ListQuery>) -> WebResult {
     })
 }
 
-/// A digest of which nothing is left has no subject of its own.
-fn subject(letter: &Letter, contents: &Contents, mail: &Mail) -> String {
-    if *mail == Mail::Digest && contents.lines.is_empty() { "Expiry notices that were not needed any more".into() } else { letter.subject.clone() }
+/// What stands in the list: of a digest, `size` is how many keys are in it.
+fn subject(member: &Member, row: &Row, contents: &Contents, size: usize) -> String {
+    match row.mail {
+        _ if is_masked(member, row) => "About keys that you may not see".into(),
+        Mail::Digest if size > 1 => digest_subject(size),
+        Mail::Digest if contents.lines.is_empty() => "Expiry notices that were not needed any more".into(),
+        _ => letter(member, row, contents).subject,
+    }
 }
 
 async fn find(member: &Member, id: i64) -> Result<(Row, Contents), WebError> {
@@ -184,6 +201,7 @@ struct OnePage {
     id: i64,
     subject: String,
     text: String,
+    masked: bool,
     badge: (&'static str, &'static str, &'static str),
     facts: Vec<(&'static str, String)>,
     said: String,
@@ -199,7 +217,8 @@ const FRAMED: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; fo
 /// `GET /t/{tenant}/mail/{id}`
 pub async fn one(member: Member, path: Path<(String, i64)>) -> WebResult {
     let (row, contents) = find(&member, path.1).await?;
-    let (letter, now) = (letter(&member, &row, &contents), member.site.clock.now());
+    let (masked, now) = (is_masked(&member, &row), member.site.clock.now());
+    let size = contents.lines.len() + contents.more;
     let mut facts = vec![
         ("To", row.to.address.clone()),
         ("Kind", Mail::label(row.mail.word()).to_owned()),
@@ -208,19 +227,20 @@ pub async fn one(member: Member, path: Path<(String, i64)>) -> WebResult {
         ("What happened", happened(&row, now)),
         ("Tries", row.tries.to_string()),
     ];
-    if row.mail == Mail::Digest {
-        facts.push(("Keys in it", contents.lines.len().to_string()));
+    if row.mail == Mail::Digest && !masked {
+        facts.push(("Keys in it", size.to_string()));
     }
     let mut answer = show(&OnePage {
         frame: member.frame.clone(),
         url: member.url("/mail"),
         id: row.id.0,
-        subject: subject(&letter, &contents, &row.mail),
-        text: letter.text()?,
+        subject: subject(&member, &row, &contents, size),
+        text: if masked { String::new() } else { letter(&member, &row, &contents).text()? },
+        masked,
         badge: badge(row.state()),
         facts,
         said: row.said.clone(),
-        has_link: contents.token.is_some() || !contents.lines.is_empty(),
+        has_link: !masked && (contents.token.is_some() || !contents.lines.is_empty()),
         can_send: can_send(&row, now),
     })?;
     answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(WITH_FRAME));
@@ -230,6 +250,9 @@ pub async fn one(member: Member, path: Path<(String, i64)>) -> WebResult {
 /// `GET /t/{tenant}/mail/{id}/html`: the mail alone, for the frame.
 pub async fn html(member: Member, path: Path<(String, i64)>) -> WebResult {
     let (row, contents) = find(&member, path.1).await?;
+    if is_masked(&member, &row) {
+        return Err(WebError::NotFound);
+    }
     let html = letter(&member, &row, &contents).html()?;
     Ok(HttpResponse::build(StatusCode::OK)
         .content_type("text/html; charset=utf-8")

@@ -299,6 +299,7 @@ pub async fn invite(member: Member, mut form: Form) -> WebResult {
         Err(error) => {
             let field = match error {
                 MemberError::NoSuchResource(_) => "chosen",
+                MemberError::InvitedTooOften => "email",
                 _ => "role",
             };
             refused(&member, error).map_or_else(Err, |words| {

@@ -51,6 +51,7 @@ mod expiry_form;
 pub mod explain;
 pub mod extend;
 pub mod flash;
+mod forgotten;
 pub mod form;
 pub mod gateways;
 pub mod guard;

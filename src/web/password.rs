@@ -21,7 +21,7 @@ use crate::{
     actions::{
         By, Who,
         credentials::{self, CodeError, NewPassword},
-        mail, sign_in,
+        sign_in,
     },
     chance,
     domain::{names::EmailAddress, password::PasswordError, token::Purpose},
@@ -71,6 +71,7 @@ pub async fn forgot(req: HttpRequest) -> WebResult {
 /// `POST /password/forgot`: the same answer, as soon, whether there is such an account or not.
 pub async fn send_link(req: HttpRequest, site: Data<Site>, mut form: Form) -> WebResult {
     form.only(&["email"])?;
+    site.slow_down_forgetting(&req)?;
     let Some(email) = form.parse("email", str::parse::<EmailAddress>) else {
         return show_as(status_of(&form), &ForgotPage { frame: Frame::bare(&req), form, sent: false });
     };
@@ -84,18 +85,9 @@ pub async fn send_link(req: HttpRequest, site: Data<Site>, mut form: Form) -> We
     // What is written must not be told by the time that it takes; that the database is there, is.
     let answers: Result<_, StoreError> = site.read(accounts::has_installation_owner).await;
     answers?;
-    let work = site.clone().into_inner();
-    tokio::task::spawn(async move {
-        let written: Result<(), StoreError> = work
-            .write(move |tx| {
-                let by = By { now: tx.now(), ..by };
-                mail::start_reset(tx, &by, &email.canonical())
-            })
-            .await;
-        if let Err(error) = written {
-            tracing::error!(%error, "a password reset was not written");
-        }
-    });
+    if !site.forgotten.add(&site.store, &site.clock, by, email.canonical()) {
+        return Err(WebError::Busy);
+    }
     show(&ForgotPage { frame: Frame::bare(&req), form, sent: true })
 }
 
@@ -140,6 +132,7 @@ fn shortest(second_factor: bool) -> usize {
 
 /// `GET /password/reset/{token}`: shows, and changes nothing.
 pub async fn ask_reset(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
+    site.slow_down(&req)?;
     let Some(found) = by_link(&site, &token).await? else { return dead_link(&req, DEAD_RESET) };
     let page = ResetPage {
         frame: Frame::bare(&req),
@@ -154,6 +147,7 @@ pub async fn ask_reset(req: HttpRequest, site: Data<Site>, token: Path<String>) 
 /// `POST /password/reset/{token}`
 pub async fn reset(req: HttpRequest, site: Data<Site>, token: Path<String>, mut form: Form) -> WebResult {
     form.only(&["new_password", "email"])?;
+    site.slow_down(&req)?;
     let Some(found) = by_link(&site, &token).await? else { return dead_link(&req, DEAD_RESET) };
     let ByLink { account, second_factor, context } = found;
     match new_password(&site, form.text("new_password"), second_factor, context).await? {

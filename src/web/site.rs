@@ -31,6 +31,8 @@ const WAITING_PER_CORE: usize = 16;
 
 /// How many mailed links a network may follow in a minute: a company's mail scanner follows all of a morning's.
 const MOST_A_MINUTE: u32 = 300;
+/// How often a network may ask for a link to set a new password in a minute.
+const MOST_FORGOTTEN: u32 = 30;
 /// How many networks are counted at a time.
 const MOST_NETWORKS: usize = 100_000;
 
@@ -80,6 +82,10 @@ pub struct Site {
     pub settings: Settings,
     /// How often each network followed a mailed link in the last minute.
     pace: Pace,
+    /// How often each network asked for a link to set a new password in the last minute.
+    forgetting: Pace,
+    /// Links to set a new password that are still to be written.
+    pub forgotten: super::forgotten::Forgotten,
     /// Changes of many keys that run in the background.
     pub jobs: super::keys_many::Jobs,
     https: bool,
@@ -135,6 +141,8 @@ impl Site {
             secrets,
             settings,
             pace: Pace::default(),
+            forgetting: Pace::default(),
+            forgotten: super::forgotten::Forgotten::default(),
             jobs: super::keys_many::Jobs::default(),
             https,
             host,
@@ -187,6 +195,15 @@ impl Site {
     pub fn slow_down(&self, req: &HttpRequest) -> Result<(), WebError> {
         let network = crate::actions::sign_in::network(self.address(req));
         if self.pace.count(network, self.clock.now()) > MOST_A_MINUTE { Err(WebError::TooMany) } else { Ok(()) }
+    }
+
+    /// As [`Site::slow_down`], for asking for a link to set a new password.
+    ///
+    /// # Errors
+    /// It has asked too often within a minute.
+    pub fn slow_down_forgetting(&self, req: &HttpRequest) -> Result<(), WebError> {
+        let network = crate::actions::sign_in::network(self.address(req));
+        if self.forgetting.count(network, self.clock.now()) > MOST_FORGOTTEN { Err(WebError::TooMany) } else { Ok(()) }
     }
 
     /// Whether the console is reached by https.

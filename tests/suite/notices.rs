@@ -10,14 +10,14 @@ use keyward::{
         ids::{KeyId, MemberId},
         ip_range::IpRanges,
         lifetime::{Choice, Lifetime},
-        mail::Mail,
+        mail::{Mail, Role},
         time::{Time, days},
         token::{Purpose, Token, fresh_id},
     },
     jobs::notices::{Sweep, Swept},
     store::{
         StoreError, gateways, jobs, members,
-        outbox::{self, State},
+        outbox::{self, NewNotice, State, To},
         tenants,
     },
 };
@@ -168,6 +168,45 @@ both! {
         assert_eq!(sweep(app), None, "one that died still holds it");
         app.advance(Duration::minutes(2));
         assert_eq!(sweep(app).unwrap().lines, 6);
+    }
+
+    fn a_sweep_that_ends_between_two_recipients_tells_the_others_when_it_goes_on(app) {
+        let keys = make_many(app, "dora", "dora", &["a", "b", "c"], 28, &["ops@acme.example", "it@acme.example"]);
+        app.advance(days(14));
+        // One that died after the first of three recipients.
+        let lines: Vec<_> = keys.iter().map(|key| NewNotice { key: *key, stage: "before_14".into(), expires_at: app.now() + days(14), role: Role::Owner }).collect();
+        let dora = To { address: "dora@acme.example".into(), name: "Dora Example".into() };
+        app.write(|tx| outbox::add_notices(tx, app.fixture.tenants["acme"], &dora, keyward::domain::notice::digest(tx.now()), &lines));
+        assert_eq!(sweep(app).unwrap().lines, 6);
+        let told: Vec<(String, usize)> = digests(app).into_iter().map(|(to, lines)| (to, lines.len())).collect();
+        assert_eq!(told, [("dora@acme.example".to_owned(), 3), ("it@acme.example".to_owned(), 3), ("ops@acme.example".to_owned(), 3)]);
+        app.advance(days(1));
+        assert_eq!(sweep(app).unwrap().due, 0, "and the next day has nothing");
+    }
+
+    fn a_sweep_that_is_stopped_at_any_moment_tells_everybody_of_everything_in_the_end(app) {
+        let names: Vec<String> = (0..60).map(|n| format!("key {n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        make_many(app, "dora", "dora", &names, 28, &["a@x.example", "b@x.example", "c@x.example", "d@x.example", "e@x.example"]);
+        app.advance(days(14));
+        let lines = || digests(app).iter().map(|(_, lines)| lines.len()).sum::<usize>();
+        // It is told to stop as soon as something of it is seen.
+        let stopped = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sweeping = scope.spawn(|| Sweep::new(app.app.store.clone(), app.app.clock.clone(), "stops".into()).round(&stopped).unwrap());
+            while lines() == 0 {
+                std::thread::yield_now();
+            }
+            stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(sweeping.join().unwrap(), None);
+        });
+        let before = lines();
+        assert!(before > 0 && before < 360, "{before}");
+        // Those who were told have had their mail by then.
+        app.app.post.round().unwrap();
+        assert_eq!(sweep(app).unwrap().lines, 360 - before);
+        let told: Vec<(String, usize)> = digests(app).into_iter().map(|(to, lines)| (to, lines.len())).collect();
+        assert!(told.len() == 6 && told.iter().all(|(_, lines)| *lines == 60), "{told:?}");
     }
 
     fn down_time_loses_none_and_repeats_none(app) {

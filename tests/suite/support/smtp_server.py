@@ -2,7 +2,7 @@
 
 Prints its port, then appends a JSON line to the mailbox for every mail it has taken. Ends with its standard input.
 The part of an address before @ says what happens: refused, busy (451), closed (cut before the answer, nothing kept),
-lost (kept, cut before the answer), slow (two seconds), once (451 the first time).
+lost (kept, cut before the answer), slow (two seconds), hangs (15 seconds, nothing kept), once (451 the first time).
 """
 import argparse, asyncio, email, email.policy, json, os, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -34,6 +34,9 @@ class Handler:
         users = {address.split("@")[0].split("+")[0] for address in envelope.rcpt_tos}
         if "slow" in users:
             await asyncio.sleep(2)
+        if "hangs" in users:
+            await asyncio.sleep(15)
+            return "421 too late"
         if "closed" in users:
             server.transport.abort()
             return "421 gone"
