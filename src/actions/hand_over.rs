@@ -1,5 +1,10 @@
 //! Keys that change their owner, and members who leave.
 
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
 use serde_json::json;
 
 use super::{
@@ -49,9 +54,6 @@ pub struct Moved {
     pub fewer_resources: bool,
 }
 
-/// How many keys one member is expected to have at the very most.
-const MOST: i64 = 1_500;
-
 /// How many keys are revoked at once without a code.
 pub const MOST_WITHOUT_CODE: usize = 10;
 
@@ -60,7 +62,16 @@ pub const MOST_WITHOUT_CODE: usize = 10;
 /// # Errors
 /// The database is away.
 pub fn keys_of(db: &mut Db, tenant: TenantId, member: MemberId) -> Result<Vec<Key>, StoreError> {
-    key_rows::not_revoked_of(db, tenant, member, MOST)
+    key_rows::not_revoked_of(db, tenant, member)
+}
+
+/// A mark of these keys, so that a form can say which ones it showed without naming each.
+pub fn mark_of(keys: &[Key]) -> String {
+    let mut ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    ids.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    ids.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 /// What `key` would have with the owner `to`: the access that it has in effect now, cut to the new owner's.
@@ -143,15 +154,19 @@ pub fn remove(tx: &mut Tx<'_>, by: &By, member: MemberId, decided: &[(KeyId, Fat
     take_out(tx, by, &acting.tenant, &member, decided, proof)
 }
 
-/// Takes the member who acts out of the tenant; their keys, which `seen` has to name, are revoked.
+/// Takes the member who acts out of the tenant; their keys, of which `seen` has to be the [`mark_of`], are revoked.
 ///
 /// # Errors
 /// See [`MemberError`]; nothing is changed then.
-pub fn leave(tx: &mut Tx<'_>, by: &By, seen: &[KeyId], proof: Option<&CodeProof>) -> Result<(), MemberError> {
+pub fn leave(tx: &mut Tx<'_>, by: &By, seen: &str, proof: Option<&CodeProof>) -> Result<(), MemberError> {
     let acting = by.acting().ok_or(MemberError::NotAllowed)?.clone();
     tx.lock(acting.tenant.id)?;
     let member = present(tx, acting.tenant.id, acting.id)?;
-    let decided: Vec<(KeyId, Fate)> = seen.iter().map(|id| (*id, Fate::Revoke)).collect();
+    let keys = keys_of(tx, acting.tenant.id, member.id)?;
+    if mark_of(&keys) != seen {
+        return Err(MemberError::Undecided);
+    }
+    let decided: Vec<(KeyId, Fate)> = keys.iter().map(|key| (key.id, Fate::Revoke)).collect();
     take_out(tx, by, &acting.tenant, &member, &decided, proof)
 }
 
@@ -164,7 +179,8 @@ fn take_out(
     proof: Option<&CodeProof>,
 ) -> Result<(), MemberError> {
     let keys = keys_of(tx, tenant.id, member.id)?;
-    let fate = |key: &Key| decided.iter().find(|(id, _)| *id == key.id).map(|(_, fate)| *fate);
+    let decided: HashMap<KeyId, Fate> = decided.iter().copied().collect();
+    let fate = |key: &Key| decided.get(&key.id).copied();
     if keys.iter().filter(|key| fate(key) == Some(Fate::Revoke)).count() > MOST_WITHOUT_CODE && proof.is_none() {
         return Err(KeyError::NeedsCode.into());
     }

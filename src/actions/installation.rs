@@ -7,6 +7,7 @@ use super::{
     credentials::link_hash,
     keys::{self as key_actions, KeyError},
     mail,
+    members::{MemberError, within_bounds},
 };
 use crate::{
     chance,
@@ -47,7 +48,18 @@ pub enum TenantError {
     #[error("This person is suspended in the tenant. Enter another address.")]
     MemberSuspended,
     #[error(transparent)]
+    Bounds(MemberError),
+    #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<MemberError> for TenantError {
+    fn from(error: MemberError) -> Self {
+        match error {
+            MemberError::Store(error) => Self::Store(error),
+            other => Self::Bounds(other),
+        }
+    }
 }
 
 /// What came of naming a Tenant admin.
@@ -139,7 +151,7 @@ pub fn name_admin(tx: &mut Tx<'_>, by: &By, slug: &str, email: &EmailAddress) ->
     if !member.is_active() {
         return Err(TenantError::MemberSuspended);
     }
-    members::give_built_in(tx, tenant.id, member.id, BuiltIn::TenantAdmin)?;
+    within_bounds(tx, &tenant, |tx| Ok::<_, TenantError>(members::give_built_in(tx, tenant.id, member.id, BuiltIn::TenantAdmin)?))?;
     let target = ("member", &*member.id.to_string(), member.name.as_str());
     events::add(tx, tenant.id, &by.event(Action::MemberRolesChanged, target, json!({ "added": ["Tenant admin"] })))?;
     Ok(Named::Member(member.name))

@@ -340,6 +340,8 @@ pub fn join_new(tx: &mut Tx<'_>, by: &By, token: &str, name: &str, password: &Ne
 /// # Errors
 /// See [`JoinError`].
 pub fn join_as(tx: &mut Tx<'_>, by: &By, token: &str, account: &Account) -> Result<Tenant, JoinError> {
+    // The account before the tenant, as in what people do to their own accounts.
+    accounts::hold(tx, account.id)?;
     let open = take(tx, token)?;
     if account.email_canonical != open.offer.email.canonical() {
         return Err(JoinError::OtherAccount);
@@ -347,7 +349,6 @@ pub fn join_as(tx: &mut Tx<'_>, by: &By, token: &str, account: &Account) -> Resu
     if account.installation_owner {
         return Err(JoinError::Owner);
     }
-    accounts::hold(tx, account.id)?;
     if open.offer.mailed {
         accounts::mail_opened(tx, account.id)?;
     }

@@ -230,7 +230,8 @@ fn check_grants(tx: &mut Tx<'_>, by: &By, owner: &Owner, form: &KeyForm, before:
         KeyAccess::Scopes(scopes) => {
             let had = |scope: &Scope| matches!(kept, Some(KeyAccess::Scopes(before)) if before.contains(scope));
             let known = |scope: &Scope| crate::domain::names::RESERVED_SCOPES.contains(&scope.as_str());
-            if scopes.is_empty() {
+            // What became empty by what was taken from the catalogue or the owner may stay so; nobody chooses it.
+            if scopes.is_empty() && kept != Some(&form.access) {
                 return Err(KeyError::Access("Choose one scope or more.".into()));
             }
             if let Some(scope) =
@@ -241,7 +242,7 @@ fn check_grants(tx: &mut Tx<'_>, by: &By, owner: &Owner, form: &KeyForm, before:
         }
     }
     if let ResourceSet::Chosen(patterns) = &form.resources {
-        if patterns.is_empty() {
+        if patterns.is_empty() && before.is_none_or(|key| key.resources != form.resources) {
             return Err(KeyError::Resources("Choose one resource or more.".into()));
         }
         let cut = form.resources.cut_to(&held.resources);
@@ -497,13 +498,12 @@ pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
 pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&CodeProof>) -> Result<Key, KeyError> {
     let (mut key, owner) = find(tx, by, id)?;
     let tenant = &member(by)?.tenant;
-    let by_another = key.disabled_by.clone().filter(|actor| actor.member != Some(key.owner));
-    let may_stop_any = member(by)?.may(Permission::KeysRevokeAny);
-    match &by_another {
-        Some(actor) if !may_stop_any && member(by)?.may_stop(key.owner) => return Err(KeyError::DisabledByAnother(actor.name.clone())),
-        Some(_) if may_stop_any => {}
-        _ if member(by)?.may_manage(key.owner) => {}
-        _ => return Err(KeyError::NotAllowed),
+    let acting = member(by)?;
+    if !acting.may_enable(&key) {
+        return Err(match acting.disabled_by_another(&key) {
+            Some(actor) if acting.may_stop(key.owner) => KeyError::DisabledByAnother(actor.name.clone()),
+            _ => KeyError::NotAllowed,
+        });
     }
     if key.version != seen {
         return Err(KeyError::Changed);

@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::{By, keys::KeyError};
+use super::{
+    By,
+    help::{self, HelpError},
+    keys::KeyError,
+};
 use crate::{
     domain::{
         event::Action,
@@ -16,7 +20,7 @@ use crate::{
         events,
         members::{self, Acting, Owner},
         sessions,
-        tenants::Tenant,
+        tenants::{self, Tenant},
     },
 };
 
@@ -40,6 +44,8 @@ pub enum MemberError {
     Seats { seats: i64 },
     #[error("This account is a member of another tenant too. Only the installation owner can do this.")]
     Elsewhere,
+    #[error("{0}")]
+    Help(HelpError),
     #[error("There is no resource {0}. Add it under Access first.")]
     NoSuchResource(ResourcePattern),
     #[error("This address was invited five times within a day. Invite it again tomorrow.")]
@@ -60,6 +66,15 @@ pub enum MemberError {
     Store(#[from] StoreError),
 }
 
+impl From<HelpError> for MemberError {
+    fn from(error: HelpError) -> Self {
+        match error {
+            HelpError::Store(error) => Self::Store(error),
+            other => Self::Help(other),
+        }
+    }
+}
+
 /// The member who acts, as they are once writers of the tenant take turns: roles may have changed since the request came.
 pub(super) fn acting_now(tx: &mut Tx<'_>, by: &By, needs: Permission) -> Result<Acting, MemberError> {
     let before = by.acting().ok_or(MemberError::NotAllowed)?;
@@ -76,7 +91,9 @@ pub(super) fn within_bounds<T, E: From<MemberError> + From<StoreError>>(
 ) -> Result<T, E> {
     let before = (console_roles::admins(tx, tenant.id)?, console_roles::seats_taken(tx, tenant)?);
     let result = change(tx)?;
-    let after = (console_roles::admins(tx, tenant.id)?, console_roles::seats_taken(tx, tenant)?);
+    // The change may be one of the settings that say what a role opens.
+    let tenant = tenants::get(tx, tenant.id)?;
+    let after = (console_roles::admins(tx, tenant.id)?, console_roles::seats_taken(tx, &tenant)?);
     if before.0 > 0 && after.0 == 0 {
         return Err(MemberError::LastAdmin.into());
     }
@@ -288,10 +305,12 @@ pub fn is_here_only(db: &mut Db, tenant: TenantId, account: AccountId) -> Result
 }
 
 fn here_only(tx: &mut Tx<'_>, by: &By, member: MemberId) -> Result<(Acting, Owner, AccountId), MemberError> {
+    // The account first, as in what people do to their own: the other way round two could wait for each other.
+    let before = by.acting().ok_or(MemberError::NotAllowed)?;
+    let account = present(tx, before.tenant.id, member)?.account.ok_or(MemberError::NoSuchMember)?;
+    accounts::hold(tx, account)?;
     let acting = acting_now(tx, by, Permission::MembersManage)?;
     let member = present(tx, acting.tenant.id, member)?;
-    let account = member.account.ok_or(MemberError::NoSuchMember)?;
-    accounts::hold(tx, account)?;
     if is_here_only(tx, acting.tenant.id, account)? { Ok((acting, member, account)) } else { Err(MemberError::Elsewhere) }
 }
 
@@ -311,13 +330,23 @@ pub fn end_sessions(tx: &mut Tx<'_>, by: &By, member: MemberId, one: Option<&Key
     Ok(ended)
 }
 
-/// Takes two-step sign-in from a member who has lost it; their sessions end.
+/// Takes two-step sign-in from a member who has lost it; their sessions end, and they are told by mail. Nobody does this to
+/// themself: the profile page asks for password and code.
 ///
 /// # Errors
 /// See [`MemberError`].
 pub fn clear_totp(tx: &mut Tx<'_>, by: &By, member: MemberId) -> Result<(), MemberError> {
-    let (acting, member, account) = here_only(tx, by, member)?;
-    accounts::remove_totp(tx, account)?;
-    sessions::end_all(tx, account, None)?;
-    Ok(note(tx, by, acting.tenant.id, Action::TotpRemoved, &member, json!({}))?)
+    let (_, _, account) = here_only(tx, by, member)?;
+    let account = accounts::get(tx, account)?;
+    Ok(help::clear_totp(tx, by, &account)?)
+}
+
+/// Mails a member the link that sets a new password, for one hour. The password stays until the link is used.
+///
+/// # Errors
+/// See [`MemberError`].
+pub fn start_reset(tx: &mut Tx<'_>, by: &By, member: MemberId) -> Result<(), MemberError> {
+    let (_, _, account) = here_only(tx, by, member)?;
+    let account = accounts::get(tx, account)?;
+    Ok(help::mail_reset(tx, by, &account)?)
 }

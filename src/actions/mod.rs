@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod extend;
 pub mod gateways;
 pub mod hand_over;
+pub mod help;
 pub mod installation;
 pub mod invitations;
 pub mod keys;

@@ -2,13 +2,17 @@
 
 use serde_json::json;
 
-use super::{By, credentials};
+use super::{
+    By, credentials,
+    help::{self, HelpError},
+    members::{MemberError, within_bounds},
+};
 use crate::{
     domain::{event::Action, ids::AccountId, names::EmailAddress, permission::BuiltIn, token::Token},
     store::{
         StoreError, Tx,
         accounts::{self, Account},
-        events, members, sessions, tenants,
+        console_roles, events, members, tenants,
     },
 };
 
@@ -24,12 +28,27 @@ pub enum OperatorError {
     AccountExists(String),
     #[error("{email} is a member of {tenant} already")]
     MemberExists { email: String, tenant: String },
+    #[error("{email} is suspended in {tenant}; one of its admins can bring them back")]
+    MemberSuspended { email: String, tenant: String },
+    #[error("{0}")]
+    Bounds(MemberError),
     #[error("{0} is the installation owner, who is a member of no tenant")]
     IsOwner(String),
     #[error("{0} has no two-step sign-in")]
     NoTotp(String),
     #[error(transparent)]
+    Help(#[from] HelpError),
+    #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<MemberError> for OperatorError {
+    fn from(error: MemberError) -> Self {
+        match error {
+            MemberError::Store(error) => Self::Store(error),
+            other => Self::Bounds(other),
+        }
+    }
 }
 
 /// Who is to have an account.
@@ -60,23 +79,39 @@ pub fn create_user(tx: &mut Tx<'_>, by: &By, new: &NewUser<'_>) -> Result<Option
         credentials::note(tx, by, &owner, Action::AccountCreated, &json!({}))?;
         return link(tx, new.email);
     };
-    let tenant = tenants::by_slug(tx, slug)?.ok_or_else(|| OperatorError::NoTenant(slug.to_owned()))?;
+    let tenant = tenants::by_slug(tx, slug)?.ok_or_else(|| OperatorError::NoTenant(slug.to_owned()))?.id;
+    tx.lock(tenant)?;
+    let tenant = tenants::get(tx, tenant)?;
     let is_new = known.is_none();
     let account = match known {
         Some(account) if account.installation_owner => return Err(OperatorError::IsOwner(new.email.to_string())),
         Some(account) => account.id,
         None => account(tx, new, false)?,
     };
-    if accounts::members_of(tx, account)?.iter().any(|(member_of, _)| *member_of == tenant.id) {
-        return Err(OperatorError::MemberExists { email: new.email.to_string(), tenant: slug.to_owned() });
+    let before = members::of_account(tx, tenant.id, account)?;
+    let (email, slug) = (new.email.to_string(), slug.to_owned());
+    match &before {
+        Some(member) if member.is_active() => return Err(OperatorError::MemberExists { email, tenant: slug }),
+        Some(member) if member.removed_at.is_none() => return Err(OperatorError::MemberSuspended { email, tenant: slug }),
+        _ => {}
     }
-    let member = members::create(tx, tenant.id, Some(account), new.name, new.email.as_str())?;
-    let mut roles = new.roles.to_vec();
-    roles.dedup();
-    for role in &roles {
-        members::give_built_in(tx, tenant.id, member, *role)?;
+    let mut roles = Vec::new();
+    for (role, ..) in BuiltIn::ALL.iter().filter(|(role, ..)| new.roles.contains(role)) {
+        roles.push(members::built_in_role(tx, tenant.id, *role)?);
     }
-    let names: Vec<_> = BuiltIn::ALL.iter().filter(|(role, ..)| roles.contains(role)).map(|(_, _, shown)| *shown).collect();
+    let member = within_bounds(tx, &tenant, |tx| {
+        let id = match before {
+            // Somebody who was removed comes back as the member that they were.
+            Some(member) => {
+                members::take_in(tx, tenant.id, member.id, new.name, new.email.as_str())?;
+                member.id
+            }
+            None => members::create(tx, tenant.id, Some(account), new.name, new.email.as_str())?,
+        };
+        console_roles::set(tx, tenant.id, id, &roles)?;
+        Ok::<_, OperatorError>(id)
+    })?;
+    let names: Vec<_> = BuiltIn::ALL.iter().filter(|(role, ..)| new.roles.contains(role)).map(|(_, _, shown)| *shown).collect();
     let event = by.event(Action::MemberJoined, ("member", &member.to_string(), new.name), json!({ "email": new.email.as_str(), "roles": names }));
     events::add(tx, tenant.id, &event)?;
     if is_new { link(tx, new.email) } else { Ok(None) }
@@ -110,11 +145,9 @@ pub fn reset_link(tx: &mut Tx<'_>, by: &By, email: &str) -> Result<Token, Operat
 /// See [`OperatorError`].
 pub fn clear_totp(tx: &mut Tx<'_>, by: &By, email: &str) -> Result<(), OperatorError> {
     let account = find(tx, email)?;
-    if !account.has_totp() {
-        return Err(OperatorError::NoTotp(email.to_owned()));
+    match help::clear_totp(tx, by, &account) {
+        Err(HelpError::NoTotp(_)) => Err(OperatorError::NoTotp(email.to_owned())),
+        Err(HelpError::Store(error)) => Err(error.into()),
+        other => Ok(other?),
     }
-    accounts::remove_totp(tx, account.id)?;
-    sessions::end_all(tx, account.id, None)?;
-    credentials::note(tx, by, &account, Action::TotpRemoved, &json!({}))?;
-    Ok(())
 }

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{By, CodeProof};
+use super::{
+    By, CodeProof,
+    members::{MemberError, within_bounds},
+};
 use crate::{
     domain::{event::Action, permission::Permission, tenant::Settings},
     store::{StoreError, Tx, events, tenants},
@@ -19,7 +22,19 @@ pub enum SettingsError {
     #[error("The installation owner has suspended this tenant: its settings can be read, not changed.")]
     Suspended,
     #[error(transparent)]
+    Bounds(MemberError),
+    #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<MemberError> for SettingsError {
+    fn from(error: MemberError) -> Self {
+        match error {
+            MemberError::Store(error) => Self::Store(error),
+            MemberError::NotAllowed => Self::NotAllowed,
+            other => Self::Bounds(other),
+        }
+    }
 }
 
 /// Changes the settings of the acting member's tenant by `change`, which gets them as they are now. Returns what they are then.
@@ -42,7 +57,7 @@ pub fn change_settings(tx: &mut Tx<'_>, by: &By, change: impl FnOnce(&mut Settin
     }
     let changes = difference(&before.settings, &settings);
     if !changes.is_empty() {
-        tenants::save_settings(tx, &before, &settings)?;
+        within_bounds(tx, &before, |tx| Ok::<_, SettingsError>(tenants::save_settings(tx, &before, &settings)?))?;
         let target = ("tenant", before.slug.as_str(), before.name.as_str());
         events::add(tx, before.id, &by.event(Action::SettingsChanged, target, changes.into()))?;
     }

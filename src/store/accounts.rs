@@ -113,6 +113,14 @@ pub fn get(db: &mut Db, id: AccountId) -> Result<Account, StoreError> {
     Ok(account(table::table.find(id.0).select(COLUMNS).first::<Row>(db.conn())?))
 }
 
+/// An account, where there is one of this ID.
+///
+/// # Errors
+/// The database is away.
+pub fn find(db: &mut Db, id: AccountId) -> Result<Option<Account>, StoreError> {
+    Ok(table::table.find(id.0).select(COLUMNS).first::<Row>(db.conn()).optional()?.map(account))
+}
+
 /// Makes writers that ask about an account's tenants take turns until the commit.
 ///
 /// # Errors

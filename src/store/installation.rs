@@ -7,7 +7,7 @@ use diesel::prelude::*;
 
 use super::{
     Db, StoreError,
-    accounts::Account,
+    accounts::{self, Account},
     grid::{self, Count, Counts, Cursor, Filter, View},
     keys,
     members::{self, Reach},
@@ -15,7 +15,7 @@ use super::{
     tenants::{self, Tenant},
 };
 use crate::domain::{
-    ids::{KeyId, TenantId},
+    ids::{AccountId, KeyId, TenantId},
     key::Key,
     permission::{BuiltIn, Permission, Permissions},
     time::Time,
@@ -233,4 +233,22 @@ pub fn find_key(db: &mut Db, reach: &InstallationReach, id: KeyId) -> Result<Opt
     let tenant = tenants::get(db, TenantId::from_row(of))?;
     let key = keys::find(db, &reach.tenant(tenant.id), id)?;
     Ok(key.map(|key| (tenant, key)))
+}
+
+/// The account at an address in its canonical spelling, with how many tenants it is in.
+///
+/// # Errors
+/// The database is away.
+pub fn account_by_email(db: &mut Db, _: &InstallationReach, canonical: &str) -> Result<Option<(Account, usize)>, StoreError> {
+    let Some(account) = accounts::by_email(db, canonical)? else { return Ok(None) };
+    let tenants = accounts::members_of(db, account.id)?.len();
+    Ok(Some((account, tenants)))
+}
+
+/// An account, where there is one of this ID.
+///
+/// # Errors
+/// The database is away.
+pub fn account(db: &mut Db, _: &InstallationReach, id: AccountId) -> Result<Option<Account>, StoreError> {
+    accounts::find(db, id)
 }

@@ -281,15 +281,14 @@ pub fn find_many(db: &mut Db, reach: &Reach, ids: &[KeyId]) -> Result<Vec<Key>, 
     rows.into_iter().filter(|row| reach.owners().is_none_or(|owners| owners.contains(&row.owner_id))).map(Key::try_from).collect()
 }
 
-/// The keys of a member that are not revoked, newest first; `most` at most.
+/// The keys of a member that are not revoked, newest first.
 ///
 /// # Errors
 /// The database is away.
-pub fn not_revoked_of(db: &mut Db, tenant: TenantId, owner: MemberId, most: i64) -> Result<Vec<Key>, StoreError> {
+pub fn not_revoked_of(db: &mut Db, tenant: TenantId, owner: MemberId) -> Result<Vec<Key>, StoreError> {
     let rows: Vec<KeyRow> = table::table
         .filter(table::tenant_id.eq(tenant.number()).and(table::owner_id.eq(owner.0)).and(table::revoked_at.is_null()))
         .order(table::seq.desc())
-        .limit(most)
         .load(db.conn())?;
     rows.into_iter().map(Key::try_from).collect()
 }

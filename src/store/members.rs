@@ -9,6 +9,7 @@ use super::{
 };
 use crate::domain::{
     ids::{AccountId, ConsoleRoleId, MemberId, TenantId},
+    key::{Actor, Key},
     permission::{BuiltIn, Permission, Permissions},
     tenant::Settings,
     time::Time,
@@ -77,6 +78,8 @@ pub struct Acting {
     pub role_names: Vec<String>,
     /// The service accounts that this member keeps.
     pub keeps: Vec<MemberId>,
+    /// Every keeper of those, as service account and keeper.
+    pub fellows: Vec<(MemberId, MemberId)>,
     /// The columns that the member chose for the grid, separated by spaces; empty for the default.
     pub grid_columns: String,
 }
@@ -90,6 +93,17 @@ impl Acting {
     /// Whether `owner`'s keys count as this member's own.
     pub fn owns(&self, owner: MemberId) -> bool {
         self.own().any(|id| id == owner)
+    }
+
+    /// Who disabled a key, where it was another than its owner. The keepers of a service account act as it.
+    pub fn disabled_by_another<'a>(&self, key: &'a Key) -> Option<&'a Actor> {
+        let as_owner = |member| member == key.owner || self.fellows.contains(&(key.owner, member));
+        key.disabled_by.as_ref().filter(|actor| !actor.member.is_some_and(as_owner))
+    }
+
+    /// Whether the member may lift the disable of a key: one by another than its owner needs the right to stop any key.
+    pub fn may_enable(&self, key: &Key) -> bool {
+        if self.disabled_by_another(key).is_some() { self.may(Permission::KeysRevokeAny) } else { self.may_manage(key.owner) }
     }
 
     /// Whether the member holds a permission.
@@ -139,6 +153,14 @@ pub fn acting(db: &mut Db, slug: &str, account: AccountId) -> Result<Option<Acti
         .select(keepers::service_id)
         .order(keepers::service_id)
         .load(db.conn())?;
+    let fellows: Vec<(i64, i64)> = if keeps.is_empty() {
+        Vec::new()
+    } else {
+        keepers::table
+            .filter(keepers::tenant_id.eq(tenant.id.number()).and(keepers::service_id.eq_any(&keeps)))
+            .select((keepers::service_id, keepers::keeper_id))
+            .load(db.conn())?
+    };
     Ok(Some(Acting {
         tenant,
         id: MemberId(id),
@@ -148,6 +170,7 @@ pub fn acting(db: &mut Db, slug: &str, account: AccountId) -> Result<Option<Acti
         permissions,
         role_names,
         keeps: keeps.into_iter().map(MemberId).collect(),
+        fellows: fellows.into_iter().map(|(service, keeper)| (MemberId(service), MemberId(keeper))).collect(),
         grid_columns,
     }))
 }

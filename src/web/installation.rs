@@ -286,7 +286,7 @@ pub async fn name_admin(owner: Owner, slug: Where, mut form: Form) -> WebResult 
     match owner.write(move |tx, by| actions::name_admin(tx, by, &at, &admin)).await {
         Ok(Named::Member(name)) => done(&owner.site, &owner.frame, &format!("{name} is a Tenant admin now."), LIST),
         Ok(Named::Invited(token)) => invited(&owner, "The Tenant admin is invited".into(), &email, &token),
-        Err(error @ (TenantError::OwnerAddress | TenantError::MemberSuspended)) => {
+        Err(error @ (TenantError::OwnerAddress | TenantError::MemberSuspended | TenantError::Bounds(_))) => {
             form.wrong("admin", error);
             admin_question(&owner, &numbers(&owner, &slug).await?, &form)
         }

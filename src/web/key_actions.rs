@@ -114,10 +114,10 @@ impl Verb {
 }
 
 fn enable_refusal(member: &Member, key: &Key) -> KeyError {
-    match &key.disabled_by {
+    match member.acting.disabled_by_another(key) {
         _ if key.life.disabled_at.is_none() => KeyError::NotDisabled,
         _ if !member.acting.tenant.settings.keys_enabled => KeyError::KeysOff,
-        Some(actor) if actor.member != Some(key.owner) && !member.may(Permission::KeysRevokeAny) => KeyError::DisabledByAnother(actor.name.clone()),
+        Some(actor) if !member.may(Permission::KeysRevokeAny) => KeyError::DisabledByAnother(actor.name.clone()),
         _ if key_facts::is_management(key) => KeyError::Climb,
         _ => KeyError::NotAllowed,
     }

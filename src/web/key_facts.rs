@@ -99,13 +99,12 @@ impl KeyFacts {
         let revoke_any = acting.may(Permission::KeysRevokeAny);
         let revoked = key.life.revoked_at.is_some();
         let disabled = key.life.disabled_at.is_some();
-        let by_another = key.disabled_by.as_ref().is_some_and(|actor| actor.member != Some(key.owner));
         Allowed {
             edit: manage && !revoked && !climbs,
             roll: manage && !revoked && !climbs && tenant.settings.keys_enabled,
             renew: manage && !revoked && key.life.expires_at.is_some() && key.lifetime.is_some() && !key.life.is_past_grace(&tenant.grace, now),
             disable: stop && !revoked && !disabled,
-            enable: disabled && !revoked && !climbs && tenant.settings.keys_enabled && if by_another { revoke_any } else { manage },
+            enable: disabled && !revoked && !climbs && tenant.settings.keys_enabled && acting.may_enable(key),
             finish: key.overlap(now).is_some() && (manage || revoke_any),
             revoke: stop && !revoked,
             delete: acting.may_delete(key.owner),

@@ -58,6 +58,10 @@ pub struct Offered {
 pub struct Offer {
     /// Whether the owner fills the form in.
     pub own: bool,
+    /// Whether the key that is edited has no scope at all, which may stay.
+    pub no_scopes: bool,
+    /// Whether it has no resource at all, which may stay.
+    pub no_resources: bool,
     /// Access roles that the owner holds.
     pub roles: Vec<Offered>,
     /// Scopes that the owner holds.
@@ -152,7 +156,20 @@ pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>,
             resources.push(choice(value.clone(), value, if is_held(pattern, &held.resources) { "" } else { LOST }));
         }
     }
-    Ok(Offer { own: owner.id == acting.id, roles, scopes, seek_scopes, reserved_open: false, reserved, resources, seek_resources })
+    let no_scopes = present.is_some_and(|key| matches!(&key.access, KeyAccess::Scopes(scopes) if scopes.is_empty()));
+    let no_resources = present.and_then(|key| key.resources.chosen()).is_some_and(BTreeSet::is_empty);
+    Ok(Offer {
+        own: owner.id == acting.id,
+        no_scopes,
+        no_resources,
+        roles,
+        scopes,
+        seek_scopes,
+        reserved_open: false,
+        reserved,
+        resources,
+        seek_resources,
+    })
 }
 
 /// The scopes that are ticked or chosen for the key already, then the first others that the owner holds and the search finds.
@@ -250,6 +267,7 @@ pub fn fill(form: &mut Form, key: &Key) {
     let kind = match &key.access {
         KeyAccess::Owner => "same",
         KeyAccess::Role(_) => "role",
+        KeyAccess::Scopes(scopes) if scopes.is_empty() => "none",
         KeyAccess::Scopes(_) => "scopes",
     };
     form.set("access", kind);
@@ -258,7 +276,12 @@ pub fn fill(form: &mut Form, key: &Key) {
         KeyAccess::Scopes(scopes) => form.set_all("scope", scopes.iter().map(ToString::to_string)),
         KeyAccess::Owner => {}
     }
-    form.set("res", if key.resources == ResourceSet::All { "all" } else { "some" });
+    let resources = match key.resources.chosen() {
+        None => "all",
+        Some(chosen) if chosen.is_empty() => "none",
+        Some(_) => "some",
+    };
+    form.set("res", resources);
     form.set_all("resource", key.resources.chosen().into_iter().flatten().map(ToString::to_string));
     form.set("ips", key.ip_ranges.texts().join("\n"));
     form.set("notify", key.notice_recipients.iter().map(EmailAddress::as_str).collect::<Vec<_>>().join(", "));
@@ -289,6 +312,8 @@ fn read_access(form: &mut Form) -> Option<KeyAccess> {
             Ok(role) => Some(KeyAccess::Role(role)),
             Err(_) => wrong(form, "access", "Choose an access role."),
         },
+        // Offered only where the key has none, and taken only there.
+        "none" => Some(KeyAccess::Scopes(Scopes::new())),
         "scopes" => match form.all("scope").map(str::parse::<Scope>).collect::<Result<Scopes, _>>() {
             Ok(scopes) if scopes.is_empty() => wrong(form, "access", "Choose one scope or more."),
             Ok(scopes) => Some(KeyAccess::Scopes(scopes)),
@@ -301,6 +326,7 @@ fn read_access(form: &mut Form) -> Option<KeyAccess> {
 fn read_resources(form: &mut Form) -> Option<ResourceSet> {
     match form.text("res") {
         "all" => Some(ResourceSet::All),
+        "none" => Some(ResourceSet::Chosen(BTreeSet::new())),
         "some" => {
             let typed = form.text("more_resources").split([',', ' ', '\n', '\r', '\t']).filter(|part| !part.is_empty());
             match form.all("resource").chain(typed).map(str::parse::<ResourcePattern>).collect::<Result<BTreeSet<_>, _>>() {

@@ -125,7 +125,7 @@ fn notices(member: &Member, facts: &KeyFacts, allowed: Allowed, now: Time) -> Ve
         (Status::Disabled, _) => {
             let by = key.disabled_by.as_ref().map(|actor| format!(" by {}", actor.name)).unwrap_or_default();
             let when = key.life.disabled_at.map(date_time).unwrap_or_default();
-            let another = key.disabled_by.as_ref().is_some_and(|actor| actor.member != Some(key.owner));
+            let another = member.acting.disabled_by_another(key).is_some();
             let who = if another && !allowed.enable { " Only someone who may revoke any key can enable it." } else { "" };
             say(
                 "",

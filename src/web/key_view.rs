@@ -239,7 +239,7 @@ pub fn menu(key: &Key, acting: &Acting, now: Time) -> Vec<Vec<MenuItem>> {
     if is_open && acting.may_stop(key.owner) {
         if life.disabled_at.is_none() {
             stop.push(ask("circle-pause", "Disable…", "disable"));
-        } else if settings.keys_enabled && may_enable(key, acting) {
+        } else if settings.keys_enabled && acting.may_enable(key) {
             let enable = ask("circle-play", if settings.code_actions.enable { "Enable…" } else { "Enable" }, "enable");
             stop.push(MenuItem { dialog: settings.code_actions.enable, posts: !settings.code_actions.enable, ..enable });
         }
@@ -249,12 +249,6 @@ pub fn menu(key: &Key, acting: &Acting, now: Time) -> Vec<Vec<MenuItem>> {
         stop.push(MenuItem { danger: true, ..ask("trash-2", "Delete…", "delete") });
     }
     [look, renew, stop].into_iter().filter(|group| !group.is_empty()).collect()
-}
-
-/// Whether the member may lift the key's disable: one by somebody else than the owner needs the right to stop any key.
-pub fn may_enable(key: &Key, acting: &Acting) -> bool {
-    let by_another = key.disabled_by.as_ref().is_some_and(|by| by.member != Some(key.owner));
-    if by_another { acting.may(Permission::KeysRevokeAny) } else { acting.may_manage(key.owner) }
 }
 
 /// How a key's scopes were chosen, in words. *Same as mine* is what the owner reads.

@@ -129,7 +129,7 @@ impl Verb {
     fn may(self, acting: &Acting, key: &Key) -> bool {
         match self {
             Self::Disable | Self::Revoke => acting.may_stop(key.owner),
-            Self::Enable => super::key_view::may_enable(key, acting),
+            Self::Enable => acting.may_enable(key),
             Self::Delete => acting.may_delete(key.owner),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         keys::KeyError,
         members::MemberError,
     },
-    domain::{ids::KeyId, key::Key},
+    domain::key::Key,
     store::StoreError,
 };
 
@@ -27,6 +27,7 @@ struct Leave<'a> {
     frame: &'a Frame,
     form: &'a Form,
     keys: Vec<(String, String, String)>,
+    seen: String,
     needs_code: bool,
     changed: bool,
 }
@@ -53,6 +54,7 @@ fn show(member: &Member, keys: &[Key], form: &Form, changed: bool) -> WebResult 
         frame: &member.frame,
         form,
         keys: keys.iter().map(|key| (key.id.to_string(), key.name.to_string(), key_view::last_used(key.last_used.as_ref(), now).0)).collect(),
+        seen: hand_over::mark_of(keys),
         needs_code: keys.len() > MOST_WITHOUT_CODE,
         changed,
     };
@@ -67,9 +69,8 @@ pub async fn ask(member: Member) -> WebResult {
 
 /// `POST /profile/tenants/{tenant}/leave`
 pub async fn leave(member: Member, _tenant: Path<String>, mut form: Form) -> WebResult {
-    form.only(&["key*", "totp"])?;
-    let seen: Option<Vec<KeyId>> = form.all("key").map(KeyId::parse).collect();
-    let seen = seen.ok_or(WebError::NotFound)?;
+    form.only(&["seen", "totp"])?;
+    let seen = form.text("seen").to_owned();
     let now = keys(&member).await?;
     let needs_code = now.len() > MOST_WITHOUT_CODE;
     if needs_code && form.text("totp").trim().is_empty() {

@@ -80,6 +80,7 @@ struct MemberPage {
     may_access: bool,
     keepers: Vec<(String, String, String)>,
     here_only: bool,
+    own: bool,
     sessions: Vec<SessionLine>,
     totp: String,
     codes_left: i64,
@@ -225,6 +226,7 @@ async fn page(member: &Member, id: MemberId, sent: Option<Form>, card: usize) ->
         may_access: member.may(Permission::AccessManage),
         keepers: loaded.keepers.into_iter().map(|keeper| (keeper.id.to_string(), keeper.name, keeper.email)).collect(),
         here_only,
+        own: id == member.acting.id,
         sessions,
         totp: account.and_then(|account| account.totp_secret.as_ref().and(account.totp_enrolled_at)).map(time::date).unwrap_or_default(),
         codes_left,
@@ -246,7 +248,13 @@ pub async fn show(member: Member, path: At) -> WebResult {
 }
 
 /// After a change: back to the page, or again with what is wrong.
-async fn after<T>(member: &Member, id: MemberId, result: Result<T, MemberError>, words: &str, sent: Option<(Form, usize, &str)>) -> WebResult {
+pub(super) async fn after<T>(
+    member: &Member,
+    id: MemberId,
+    result: Result<T, MemberError>,
+    words: &str,
+    sent: Option<(Form, usize, &str)>,
+) -> WebResult {
     match result {
         Ok(_) => done(&member.site, &member.frame, words, &member.url(&format!("/members/{id}"))),
         Err(error) => {
@@ -438,41 +446,6 @@ pub async fn end_session(member: Member, path: Path<(String, String, String)>, m
     let session = KeyId::parse(&path.2).ok_or(WebError::NotFound)?;
     let ended: Result<usize, MemberError> = member.write(move |tx, by| change::end_sessions(tx, by, id, Some(&session))).await;
     after(&member, id, ended, "Session ended.", None).await
-}
-
-#[derive(Template)]
-#[template(path = "members/clear_totp.html")]
-struct ClearTotp {
-    name: String,
-}
-
-/// `GET /t/{tenant}/members/{member}/totp`
-pub async fn ask_clear_totp(member: Member, path: At) -> WebResult {
-    member.needs(Permission::MembersManage)?;
-    let id = named(&path.1)?;
-    let tenant = member.acting.tenant.id;
-    let found: Result<_, StoreError> = member.read(move |db, _| members::find(db, tenant, id)).await;
-    let who = found?.filter(|who| who.removed_at.is_none() && !who.is_service()).ok_or(WebError::NotFound)?;
-    let page_url = member.url(&format!("/members/{id}"));
-    let question = Question {
-        asks: format!("Clear two-step sign-in of {}?", who.name),
-        action: format!("{page_url}/totp"),
-        submit: "Clear two-step sign-in".into(),
-        danger: true,
-        cancel: page_url,
-        crumbs: crumbs(&member, id, &who.name),
-        ..Question::default()
-    };
-    ask(&member.frame, &question, &Form::default(), &ClearTotp { name: who.name })
-}
-
-/// `POST /t/{tenant}/members/{member}/totp`
-pub async fn clear_totp(member: Member, path: At, mut form: Form) -> WebResult {
-    member.needs(Permission::MembersManage)?;
-    form.only(&[])?;
-    let id = named(&path.1)?;
-    let cleared: Result<(), MemberError> = member.write(move |tx, by| change::clear_totp(tx, by, id)).await;
-    after(&member, id, cleared, "Two-step sign-in cleared.", None).await
 }
 
 /// `POST /t/{tenant}/members/{member}/details`: of a service account.

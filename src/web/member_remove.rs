@@ -38,6 +38,9 @@ const OFFERED: (i64, i64) = (50, 12);
 /// From how many keys on the shorter list is offered.
 const MANY_KEYS: usize = 20;
 
+/// For how many keys, the newest first, a fate of their own can be chosen on the page; the others go as chosen for all.
+const OWN_FATES: usize = 200;
+
 /// Somebody who could get a key.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
@@ -61,6 +64,8 @@ struct Line {
     used: String,
     ip: String,
     fate: String,
+    /// Whether a fate of its own can be chosen here.
+    own: bool,
 }
 
 #[derive(Template)]
@@ -77,6 +82,8 @@ struct RemovePage {
     candidates: Vec<Candidate>,
     is_short: bool,
     may_need_code: bool,
+    seen: String,
+    own_fates: usize,
 }
 
 struct Loaded {
@@ -135,7 +142,8 @@ async fn page(member: &Member, id: MemberId, form: Form) -> WebResult {
     let keys = loaded
         .keys
         .iter()
-        .map(|key| {
+        .enumerate()
+        .map(|(at, key)| {
             let (used, ip) = key_view::last_used(key.last_used.as_ref(), now);
             Line {
                 id: key.id.to_string(),
@@ -145,6 +153,7 @@ async fn page(member: &Member, id: MemberId, form: Form) -> WebResult {
                 used,
                 ip: if sees { ip } else { String::new() },
                 fate: words.iter().find(|(other, _)| *other == key.id).map(|(_, word)| word.clone()).unwrap_or_default(),
+                own: at < OWN_FATES,
             }
         })
         .collect();
@@ -156,6 +165,8 @@ async fn page(member: &Member, id: MemberId, form: Form) -> WebResult {
         tenant: member.acting.tenant.name.clone(),
         service: loaded.who.is_service(),
         may_need_code: loaded.keys.len() > MOST_WITHOUT_CODE,
+        seen: hand_over::mark_of(&loaded.keys),
+        own_fates: OWN_FATES,
         candidates: loaded.candidates.iter().map(Candidate::new).collect(),
         is_short: loaded.is_short,
         keys,
@@ -211,6 +222,8 @@ struct LastPage {
     url: String,
     name: String,
     hidden: Vec<(String, String)>,
+    all: String,
+    seen: String,
     handed: Vec<Change>,
     revoked: Vec<(String, String)>,
     mark: String,
@@ -220,7 +233,7 @@ struct LastPage {
 /// `POST /t/{tenant}/members/{member}/remove`
 pub async fn remove(member: Member, path: Path<(String, String)>, mut form: Form) -> WebResult {
     member.needs(Permission::MembersManage)?;
-    form.only(&["key*", "fate*", "all", "q", "find", "confirmed", "totp"])?;
+    form.only(&["key*", "fate*", "all", "seen", "q", "find", "confirmed", "totp"])?;
     let id = named(&path.1)?;
     let words = chosen(&form)?;
     if form.checked("find") {
@@ -228,12 +241,17 @@ pub async fn remove(member: Member, path: Path<(String, String)>, mut form: Form
     }
     let loaded = load(&member, id, "", Vec::new()).await?;
     let mut decided = Vec::new();
-    for key in &loaded.keys {
+    for (at, key) in loaded.keys.iter().enumerate() {
         let own = words.iter().find(|(other, _)| *other == key.id).map_or("", |(_, word)| word);
         match fate(if own.is_empty() { form.text("all") } else { own }) {
             Some(fate) => decided.push((key.id, fate)),
+            None if at == OWN_FATES => form.wrong("all", "Choose what happens to the keys that have no choice of their own."),
+            None if at > OWN_FATES => {}
             None => form.wrong(&format!("fate-{}", key.id), format!("Choose what happens to “{}”.", key.name)),
         }
+    }
+    if !form.has_errors() && !loaded.keys.is_empty() && form.text("seen") != hand_over::mark_of(&loaded.keys) {
+        form.wrong("", MemberError::Undecided);
     }
     if form.has_errors() {
         return page(&member, id, form).await;
@@ -247,7 +265,7 @@ pub async fn remove(member: Member, path: Path<(String, String)>, mut form: Form
     let needs_code = revoked > MOST_WITHOUT_CODE;
     let seen = mark(&handed);
     if (!handed.is_empty() || needs_code) && form.text("confirmed") != seen {
-        return last(&member, id, Form::default(), &loaded, &decided, handed, needs_code);
+        return last(&member, id, Form::filled([("all", form.text("all").to_owned())]), &loaded, &decided, handed, needs_code);
     }
     if needs_code && form.text("totp").trim().is_empty() {
         form.wrong("totp", KeyError::NeedsCode);
@@ -300,19 +318,20 @@ async fn changes(member: &Member, keys: &[Key], decided: &[(KeyId, Fate)]) -> Re
 fn last(member: &Member, id: MemberId, form: Form, loaded: &Loaded, decided: &[(KeyId, Fate)], handed: Vec<Change>, needs_code: bool) -> WebResult {
     let now = member.by().now;
     let is_revoked = |key: &&Key| decided.contains(&(key.id, Fate::Revoke));
-    let hidden = decided.iter().map(|(key, fate)| {
-        let word = match fate {
-            Fate::Revoke => "revoke".to_owned(),
-            Fate::HandOver(to) => to.to_string(),
-        };
-        (key.to_string(), word)
-    });
+    let word = |fate: &Fate| match fate {
+        Fate::Revoke => "revoke".to_owned(),
+        Fate::HandOver(to) => to.to_string(),
+    };
+    // What goes as all do is not named again: a form holds so many fields and no more.
+    let hidden = decided.iter().map(|(key, fate)| (key.to_string(), word(fate))).filter(|(_, word)| word != form.text("all"));
     let page = LastPage {
         frame: member.frame.clone(),
         crumbs: crumbs(member, id, &loaded.who.name),
         url: member.url(&format!("/members/{id}")),
         name: loaded.who.name.clone(),
         hidden: hidden.collect(),
+        all: form.text("all").to_owned(),
+        seen: hand_over::mark_of(&loaded.keys),
         mark: mark(&handed),
         handed,
         revoked: loaded

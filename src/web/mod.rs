@@ -57,6 +57,7 @@ pub mod gateways;
 pub mod guard;
 pub mod installation;
 pub mod installation_keys;
+pub mod installation_people;
 pub mod invite;
 pub mod key_actions;
 mod key_activity;
@@ -82,6 +83,7 @@ pub mod leave;
 pub mod mail;
 pub mod member;
 mod member_fields;
+pub mod member_help;
 pub mod member_remove;
 pub mod members;
 pub mod overview;
@@ -180,6 +182,11 @@ pub fn urls() -> Pages {
             .route("/installation/tenants/{slug}/suspend", post().to(installation::suspend))
             .route("/installation/tenants/{slug}/restore", get().to(installation::ask_restore))
             .route("/installation/tenants/{slug}/restore", post().to(installation::restore))
+            .route("/installation/people", get().to(installation_people::list))
+            .route("/installation/people/{account}/totp", get().to(installation_people::ask_clear_totp))
+            .route("/installation/people/{account}/totp", post().to(installation_people::clear_totp))
+            .route("/installation/people/{account}/reset", get().to(installation_people::ask_reset))
+            .route("/installation/people/{account}/reset", post().to(installation_people::reset))
             .route("/installation/keys", get().to(installation_keys::list))
             .route("/installation/keys/{key}", get().to(installation_keys::page))
             .route("/installation/keys/{key}/revoke", get().to(installation_keys::ask_revoke))
@@ -211,8 +218,10 @@ pub fn urls() -> Pages {
             .route("/t/{tenant}/members/{member}/shut", post().to(member::shut))
             .route("/t/{tenant}/members/{member}/sessions/end", post().to(member::end_sessions))
             .route("/t/{tenant}/members/{member}/sessions/{session}/end", post().to(member::end_session))
-            .route("/t/{tenant}/members/{member}/totp", get().to(member::ask_clear_totp))
-            .route("/t/{tenant}/members/{member}/totp", post().to(member::clear_totp))
+            .route("/t/{tenant}/members/{member}/totp", get().to(member_help::ask_clear_totp))
+            .route("/t/{tenant}/members/{member}/totp", post().to(member_help::clear_totp))
+            .route("/t/{tenant}/members/{member}/reset", get().to(member_help::ask_reset))
+            .route("/t/{tenant}/members/{member}/reset", post().to(member_help::reset))
             .route("/t/{tenant}/members/{member}/details", post().to(member::edit_service))
             .route("/t/{tenant}/members/{member}/keepers", post().to(member::add_keeper))
             .route("/t/{tenant}/members/{member}/keepers/{keeper}/remove", post().to(member::remove_keeper))
@@ -302,7 +311,7 @@ pub fn urls() -> Pages {
 /// What the top bar offers the installation owner.
 fn owner_nav(path: &str) -> Vec<Link> {
     let link = |label: &str, url: &str| Link { label: label.into(), current: path == url || path.starts_with(&format!("{url}/")), url: url.into() };
-    vec![link("Tenants", "/installation/tenants"), link("Keys of all tenants", "/installation/keys")]
+    vec![link("Tenants", "/installation/tenants"), link("Keys of all tenants", "/installation/keys"), link("People", "/installation/people")]
 }
 
 /// What the top bar offers a member.

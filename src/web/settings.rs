@@ -226,7 +226,7 @@ fn refused(member: &Member, mut form: Form, error: SettingsError) -> WebResult {
         SettingsError::Store(error) => Err(error.into()),
         SettingsError::NotAllowed => Err(member.forbidden(Permission::SettingsManage)),
         error => {
-            form.wrong("", error);
+            form.wrong(if matches!(error, SettingsError::Bounds(_)) { "manage_all" } else { "" }, error);
             page(member, form)
         }
     }

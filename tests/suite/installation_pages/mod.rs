@@ -19,7 +19,7 @@ both! {
         let root = app.signed_in("root");
         let page = root.open("/");
         assert_eq!(page.path, LIST);
-        assert_eq!(page.texts(".nav a"), ["Tenants", "Keys of all tenants"]);
+        assert_eq!(page.texts(".nav a"), ["Tenants", "Keys of all tenants", "People"]);
         let acme = page.find("#tenant-acme").unwrap();
         // Seven members with the service account, three keys, and three Developers.
         assert!(acme.contains("/t/acme Active Ada Example 7 3 3 active 3"), "{acme}");

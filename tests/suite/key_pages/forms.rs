@@ -87,7 +87,7 @@ both! {
             let page = create(&dora, fields);
             assert_eq!(page.status, status, "{fields:?}");
         }
-        assert_eq!(dora.post("/t/acme/keys/new", &[]).status, 404);
+        assert_eq!(dora.post("/t/acme/keys/new", &[]).status, 400, "a form without its one-time ID");
         assert_eq!(count(app, "dora"), before);
         let key = url(app.fixture.key("dora").id.as_str(), "");
         for (end, fields) in [("/edit", &[("seen", "x")][..]), ("/renew", &[]), ("/delete", &[("confirm", "delete")]), ("/roll", &[("form_id", "short"), ("seen", "1")])] {

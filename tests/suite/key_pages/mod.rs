@@ -1,6 +1,8 @@
 //! The pages of one key, as people use them.
 
+mod emptied;
 mod forms;
+mod keepers;
 mod life;
 mod looks;
 mod refusals;

@@ -1,11 +1,13 @@
 //! Members as admins and they themselves see them: list, invitations, roles, suspension, removal with hand-over, leaving.
 
 mod hand_over;
+mod help;
 mod invitations;
 mod leaving;
 mod one_member;
 mod races;
 mod roles;
+mod very_many;
 
 use crate::support::{
     TestApp,

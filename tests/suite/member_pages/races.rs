@@ -1,8 +1,15 @@
 //! What holds while many ask at the same time.
 
-use keyward::store::{console_roles, tenants};
+use keyward::{
+    actions::{
+        By,
+        operator::{self, NewUser},
+    },
+    domain::{names::EmailAddress, permission::BuiltIn},
+    store::{accounts, console_roles, tenants},
+};
 
-use super::{NEW_PASSWORD, id, invite, led_to, role, send_invitation, set_roles, url};
+use super::{NEW_PASSWORD, id, invite, led_to, role, send_invitation, set, set_roles, url};
 use crate::support::{TestApp, browser::Page};
 
 fn seats(app: &TestApp, seats: i64) {
@@ -114,5 +121,71 @@ both! {
         let answers = at_once(works);
         assert!(answers.iter().all(|status| [303, 422].contains(status)), "{answers:?}");
         assert_eq!(taken(app), 3);
+    }
+
+    fn a_setting_that_opens_own_keys_to_admins_takes_seats(app) {
+        let ada = app.signed_in("ada");
+        // dora, emil and mia have one each; ada would take the fourth.
+        seats(app, 3);
+        let on = [("see_all", "on"), ("manage_all", "on"), ("delete", "on")];
+        let refused = ada.submit_to("/t/acme/settings", "/t/acme/settings/admins", &on);
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.says("All 3 seats of this tenant are taken"), "{}", refused.text());
+        assert_eq!(refused.attributes("#manage_all[checked]", "id").len(), 1, "what was ticked is kept");
+        assert_eq!(taken(app), 3);
+        assert_eq!(ada.open("/t/acme/settings").attributes("#manage_all[checked]", "id").len(), 0);
+        seats(app, 4);
+        assert_eq!(ada.submit_to("/t/acme/settings", "/t/acme/settings/admins", &on).status, 303);
+        assert_eq!(taken(app), 4);
+        // Lowered since: what is taken stays, and turning it off is always possible.
+        seats(app, 2);
+        assert_eq!(ada.submit_to("/t/acme/settings", "/t/acme/settings/limits", &[("per_member", "6")]).status, 303);
+        assert_eq!(taken(app), 4);
+    }
+
+    fn a_named_admin_and_an_account_of_the_operator_take_seats(app) {
+        let acme = app.fixture.tenants["acme"];
+        set(app, |settings| settings.admins_manage_all = true);
+        app.write(|tx| keyward::store::members::set_suspended(tx, acme, app.fixture.members["acme/ada"], true));
+        seats(app, 3);
+        let root = app.signed_in("root");
+        let at = "/installation/tenants/acme/admin";
+        let refused = root.submit(at, &[("admin", "nora@acme.example")]);
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.says("All 3 seats of this tenant are taken"), "{}", refused.text());
+        assert_eq!(refused.attributes("#admin", "value"), ["nora@acme.example"]);
+        let makes = |email: &str, roles: &[BuiltIn]| {
+            let email: EmailAddress = email.parse().unwrap();
+            let new = NewUser { email: &email, name: "New One", tenant: Some("acme"), roles };
+            app.app.store.write(app.now(), |tx| operator::create_user(tx, &By::operator(Some("keyward user create"), tx.now()), &new))
+        };
+        let refused = makes("new@acme.example", &[BuiltIn::Developer]).unwrap_err();
+        assert!(refused.to_string().contains("All 3 seats"), "{refused}");
+        assert!(app.read(|db| accounts::by_email(db, "new@acme.example")).is_none(), "nothing was made");
+        assert!(makes("new@acme.example", &[BuiltIn::Auditor, BuiltIn::Auditor]).unwrap().is_some());
+        assert_eq!(taken(app), 3);
+        // Fifty at once for one seat that is left.
+        seats(app, 4);
+        let makes = &makes;
+        let made = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..50).map(|n| scope.spawn(move || makes(&format!("at{n}@acme.example"), &[BuiltIn::Developer]).is_ok())).collect();
+            running.into_iter().filter(|_| true).map(|thread| thread.join().unwrap()).filter(|made| *made).count()
+        });
+        assert_eq!((made, taken(app)), (1, 4));
+    }
+
+    fn an_operator_brings_a_removed_member_back(app) {
+        let ada = app.signed_in("ada");
+        let emil = id(app, "acme/emil");
+        led_to(&ada.submit(&url(app, "emil", "/remove"), &[("all", "revoke")]));
+        let email: EmailAddress = "emil@acme.example".parse().unwrap();
+        let new = NewUser { email: &email, name: "Emil Again", tenant: Some("acme"), roles: &[BuiltIn::Developer] };
+        let by = By::operator(Some("keyward user create"), app.now());
+        assert!(app.app.store.write(app.now(), |tx| operator::create_user(tx, &by, &new)).unwrap().is_none(), "the password stays");
+        let page = ada.open(&format!("/t/acme/members/{emil}"));
+        assert!(page.status == 200 && page.says("Emil Again"), "{}", page.text());
+        assert_eq!(app.signed_in("emil").open("/t/acme/keys/new").status, 200);
+        let again = app.app.store.write(app.now(), |tx| operator::create_user(tx, &by, &new)).unwrap_err();
+        assert!(again.to_string().contains("is a member of acme already"), "{again}");
     }
 }

@@ -202,6 +202,10 @@ impl<'a> World<'a> {
                 }
                 ("number", _) => "987654321".to_owned(),
                 ("slug", "tenants") => self.tenant(whose, path),
+                ("account", _) => match self.member(whose, slug, path) {
+                    member if whose != Whose::Nobody => self.behind.one(&format!("SELECT account_id AS text FROM members WHERE id = {member}")),
+                    nobody => nobody,
+                },
                 // Somebody else's.
                 ("session", _) => {
                     self.behind.one("SELECT public_id AS text FROM sessions JOIN accounts ON accounts.id = account_id WHERE name LIKE 'Nora%'")
@@ -285,6 +289,10 @@ impl<'a> World<'a> {
             let service = path.contains("/details") || path.contains("/keepers");
             let account = if service { None } else { accounts::create(tx, &email.parse().unwrap(), CANARY, false)? };
             let member = members::create(tx, tenant, account, CANARY, &email)?;
+            if let Some(account) = account.filter(|_| path.contains("/totp")) {
+                accounts::set_pending_totp(tx, account, Some(b"sealed"))?;
+                accounts::enrol_totp(tx, account, b"sealed", 0)?;
+            }
             if service {
                 members::add_keeper(tx, tenant, member, keeper)?;
             }
