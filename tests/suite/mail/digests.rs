@@ -117,11 +117,14 @@ sending! {
         assert!(emils.last().unwrap().text.as_ref().unwrap().contains(keys[1].as_str()) && !links(emils.last().unwrap()).is_empty());
         // A link that was mailed before a hand-over is dead after it.
         let link = links(digest)[0].strip_prefix(&app.url).unwrap().to_owned();
-        assert_eq!(app.browser().get(&link).status, 200);
+        let reader = app.browser();
+        assert_eq!(reader.get(&link).status, 200);
         hand_over(app, keys[0], "acme/emil");
-        let page = app.browser().get(&link);
+        let before = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 100)).len();
+        let page = reader.get(&link);
         assert!(page.status == 410 && page.says("no longer looks after the key"), "{}", page.text());
-        assert_eq!(app.browser().post(&link, &[]).status, 410);
+        assert_eq!(reader.post(&link, &[]).status, 410);
+        assert_eq!(app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 100)).len(), before, "nothing happens");
     }
 
     fn a_notice_that_was_dropped_is_told_of_once_its_cause_is_back(at) {
@@ -179,5 +182,39 @@ sending! {
         app.signed_in("dora").submit(&path("revoke"), &[]);
         app.app.post.round().unwrap();
         assert_eq!(at.server.mails().len(), 2);
+    }
+
+    fn a_scanner_that_follows_every_link_of_a_received_mail_and_sends_every_form_does_each_thing_once(at) {
+        let app = &at.app;
+        let key = make_many(app, "dora", "dora", &["scanned"], 28, &["ops@partner.example"])[0];
+        app.advance(days(14));
+        sweep(app);
+        app.app.post.round().unwrap();
+        let mail = &to(&at.server.mails(), "ops@partner.example")[0];
+        let html = scraper::Html::parse_document(mail.html.as_ref().unwrap());
+        let anchors = scraper::Selector::parse("a[href]").unwrap();
+        let mut links: Vec<String> = html.select(&anchors).filter_map(|link| link.attr("href")?.strip_prefix(&app.url).map(ToOwned::to_owned)).collect();
+        links.sort();
+        links.dedup();
+        assert!(links.len() == 2 && links[1] == format!("{}/stop", links[0]), "{links:?}");
+        let scanner = app.browser();
+        for _ in 0..2 {
+            for link in &links {
+                let page = scanner.get(link);
+                for action in page.attributes("form[method=post]", "action") {
+                    for _ in 0..2 {
+                        assert!(matches!(scanner.send(&page, &action, &[]).status, 200 | 410), "{action}");
+                    }
+                }
+            }
+        }
+        app.app.post.round().unwrap();
+        let subjects: Vec<String> = to(&at.server.mails(), "dora@acme.example").iter().map(|mail| mail.header("Subject").to_owned()).collect();
+        let expected = ["“scanned” expires in 14 days", "Your key “scanned” was extended to 2 Jan 2027", "A recipient wants no more notices of “scanned”"];
+        assert_eq!(subjects, expected);
+        let told = at.server.mails();
+        assert!(to(&told, "dora@acme.example")[1].text.as_ref().unwrap().contains("Another recipient of its notices used the link"));
+        let dora = app.signed_in("dora");
+        assert!(dora.open(&format!("/t/acme/keys/{key}")).says("2 Jan 2027"));
     }
 }
