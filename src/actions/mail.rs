@@ -181,9 +181,9 @@ pub(super) fn tell_owner(tx: &mut Tx<'_>, by: &By, key: &Key, event: &Event) -> 
     Ok(())
 }
 
-/// Who looks after the keys of an owner, but for who acts.
+/// Who looks after the keys of an owner, but for who acts; nobody where one of them acts, whose keys these are.
 fn others(tx: &mut Tx<'_>, by: &By, tenant: TenantId, owner: &Owner) -> Result<Vec<To>, StoreError> {
-    if by.acting().is_some_and(|acting| acting.id == owner.id) {
+    if by.acting().is_some_and(|acting| acting.owns(owner.id)) {
         return Ok(Vec::new());
     }
     let mut all = notices::who_looks_after(tx, tenant, owner)?;

@@ -11,7 +11,6 @@ use std::{
 
 use crate::{
     actions::{By, mail},
-    clock::Clock,
     store::{Store, StoreError},
 };
 
@@ -27,14 +26,14 @@ pub struct Forgotten(Mutex<Option<(SyncSender<Asked>, JoinHandle<()>)>>);
 
 impl Forgotten {
     /// Has a link mailed to an address soon, if it has an account; `false` where too many wait already.
-    pub fn add(&self, store: &Store, clock: &Clock, by: By, email: String) -> bool {
+    pub fn add(&self, store: &Store, by: By, email: String) -> bool {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, _) = queue.get_or_insert_with(|| {
-            let (store, clock) = (store.clone(), clock.clone());
+            let store = store.clone();
             let (sender, asked) = sync_channel::<Asked>(MOST);
             let thread = thread::spawn(move || {
                 for (by, email) in asked {
-                    write(&store, &clock, &by, &email);
+                    write(&store, &by, &email);
                 }
             });
             (sender, thread)
@@ -52,11 +51,9 @@ impl Forgotten {
     }
 }
 
-fn write(store: &Store, clock: &Clock, by: &By, email: &str) {
-    let written: Result<(), StoreError> = store.write(clock.now(), |tx| {
-        let by = By { now: tx.now(), ..by.clone() };
-        mail::start_reset(tx, &by, email)
-    });
+/// Writes as of the moment of the request.
+fn write(store: &Store, by: &By, email: &str) {
+    let written: Result<(), StoreError> = store.write(by.now, |tx| mail::start_reset(tx, by, email));
     if let Err(error) = written {
         tracing::error!(%error, "a password reset was not written");
     }

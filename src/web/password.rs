@@ -85,7 +85,7 @@ pub async fn send_link(req: HttpRequest, site: Data<Site>, mut form: Form) -> We
     // What is written must not be told by the time that it takes; that the database is there, is.
     let answers: Result<_, StoreError> = site.read(accounts::has_installation_owner).await;
     answers?;
-    if !site.forgotten.add(&site.store, &site.clock, by, email.canonical()) {
+    if !site.forgotten.add(&site.store, by, email.canonical()) {
         return Err(WebError::Busy);
     }
     show(&ForgotPage { frame: Frame::bare(&req), form, sent: true })

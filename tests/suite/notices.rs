@@ -38,7 +38,8 @@ fn make(app: &TestApp, by: &str, owner: &str, name: &str, expires_in: i64, extra
     make_many(app, by, owner, &[name], expires_in, extra)[0]
 }
 
-fn make_many(app: &TestApp, by: &str, owner: &str, names: &[&str], expires_in: i64, extra: &[&str]) -> Vec<KeyId> {
+/// Keys that `by` makes for a member of acme, as the form does.
+pub fn make_many(app: &TestApp, by: &str, owner: &str, names: &[&str], expires_in: i64, extra: &[&str]) -> Vec<KeyId> {
     let (account, owner) = (app.person(by).account, app.fixture.members[&format!("acme/{owner}")]);
     let now = app.now();
     let made: Result<Vec<KeyId>, actions::keys::KeyError> = app.app.store.write(now, |tx| {

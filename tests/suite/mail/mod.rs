@@ -1,6 +1,9 @@
 //! Mails: written once, sent once, readable, and seen by the admins.
 
 mod causes;
+mod changes;
+mod digests;
+mod first;
 mod outbox;
 mod peers;
 mod sending;

@@ -69,14 +69,20 @@ struct Killed {
     database: Option<String>,
     store: Store,
     server: Server,
+    smtp_url: String,
     clock: keyward::clock::Clock,
 }
 
 impl Killed {
     fn new(backend: Backend) -> Self {
+        let server = Server::start(&new_dir());
+        let smtp_url = server.url();
+        Self::with(backend, server, smtp_url)
+    }
+
+    fn with(backend: Backend, server: Server, smtp_url: String) -> Self {
         let dir = new_dir();
         let database = (backend == Backend::Postgres).then(|| postgres::create(None));
-        let server = Server::start(&dir);
         let mut sources = Sources::default().flag("data_dir", dir.to_str().unwrap()).unwrap();
         if let Some(name) = &database {
             sources = sources.flag("database_url", &postgres::url(name)).unwrap();
@@ -85,7 +91,7 @@ impl Killed {
         let app = keyward::app::App::open(config.clone(), keyward::clock::Clock::System).unwrap();
         let secrets = Secrets::open(&config.secret_file, false).unwrap();
         let store = Store::open(&config.database_url, std::sync::Arc::new(secrets)).unwrap();
-        Self { dir, database, store, server, clock: app.clock.clone() }
+        Self { dir, database, store, server, smtp_url, clock: app.clock.clone() }
     }
 
     fn add(&self, from: usize, count: usize) {
@@ -113,7 +119,13 @@ impl Killed {
         if let Some(name) = &self.database {
             command.args(["--database-url", &postgres::url(name)]);
         }
-        command.env("KEYWARD_SMTP_URL", self.server.url()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command
+            .env("KEYWARD_SMTP_URL", &self.smtp_url)
+            .env("SSL_CERT_FILE", &certificate().0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     fn waiting(&self) -> usize {
@@ -166,6 +178,27 @@ impl Drop for Killed {
         if let Some(name) = &self.database {
             postgres::drop(name);
         }
+    }
+}
+
+#[test]
+fn the_program_sends_what_waits_over_tls_and_logs_in() {
+    for (tls, scheme) in [(Tls::Starttls, "smtp"), (Tls::Wrapped, "smtps")] {
+        let server = Server::start_with(&new_dir(), tls, Some(("keyward", "pa:ss w@rd")));
+        let url = format!("{scheme}://keyward:pa%3Ass%20w%40rd@localhost:{}", server.port);
+        let at = Killed::with(Backend::Sqlite, server, url);
+        at.add(0, 3);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut child = at.serve(port);
+        let start = Instant::now();
+        while at.waiting() > 0 && start.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mails = at.server.mails();
+        assert_eq!(mails.len(), 3, "{tls:?}");
+        assert!(mails.iter().all(|mail| mail.tls && mail.user.as_deref() == Some("keyward") && mail.defects.is_empty()), "{mails:?}");
     }
 }
 

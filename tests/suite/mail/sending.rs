@@ -75,6 +75,7 @@ macro_rules! sending {
         }
     )+};
 }
+pub(super) use sending;
 
 sending! {
     fn a_mail_arrives_once_whole_and_with_its_headers(at) {
@@ -273,9 +274,8 @@ pub fn expires(app: &TestApp, owner: &str, at: keyward::domain::time::Time) {
 fn without_a_server_mails_become_files_that_only_we_can_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let app = crate::support::spawn(Backend::Sqlite);
-    let to = To { address: "dora@acme.example".into(), name: "Dora".into() };
-    let mail = Mail::PasswordReset { until: app.now() + Duration::hours(1) };
-    app.write(|tx| outbox::add(tx, &NewMail { tenant: None, account: None, to: &to, mail: &mail, once: "a" }));
+    app.browser().submit("/password/forgot", &[("email", "dora@acme.example")]);
+    app.app.stop();
     app.app.post.round().unwrap();
     let folder = app.app.post.folder().unwrap();
     let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
