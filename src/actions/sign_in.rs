@@ -53,6 +53,14 @@ pub struct Attempt {
     counted: Option<i64>,
 }
 
+/// Takes an attempt back that nobody looked at: a busy server makes no password wrong.
+///
+/// # Errors
+/// The database is away.
+pub fn take_back(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+    attempt.counted.map_or(Ok(()), |counted| sign_in_failures::forgive(tx, counted))
+}
+
 fn browser_hash(tx: &Tx<'_>, cookie: &str) -> [u8; 32] {
     tx.secrets().keyed("browser", cookie.as_bytes())
 }

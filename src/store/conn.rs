@@ -114,8 +114,7 @@ impl Address {
 }
 
 /// A pool of connections that are opened when first needed.
-pub(super) fn pool<M: ManageConnection<Error = StoreError>>(manager: M, is_sqlite: bool) -> Pool<M> {
-    let size = if is_sqlite { 8 } else { 10 };
+pub(super) fn pool<M: ManageConnection<Error = StoreError>>(manager: M, size: u32) -> Pool<M> {
     Pool::builder().max_size(size).min_idle(Some(0)).connection_timeout(Duration::from_secs(2)).test_on_check_out(true).build_unchecked(manager)
 }
 

@@ -230,7 +230,8 @@ impl Cursor {
             _ => return None,
         };
         let mut parts = text.get(1..)?.splitn(3, '.');
-        let before = parts.next()?.parse().ok()?;
+        // More than there can be keys would overflow where the rows of a page are added to it.
+        let before = parts.next()?.parse().ok().filter(|before: &u64| *before <= i64::MAX.unsigned_abs())?;
         let seq = parts.next()?.parse().ok()?;
         let value = match parts.next() {
             None => Value::Empty,
@@ -1102,9 +1103,6 @@ pub struct Match {
 /// # Errors
 /// The database is away.
 pub fn matching(db: &mut Db, view: &View<'_>) -> Result<Vec<Match>, StoreError> {
-    const BATCH: usize = 5_000;
-    let query = Query::new(db, view)?;
-    let order = Order::default();
     let status = |row: &Row| {
         let found = [Tab::Revoked, Tab::Disabled, Tab::Expired].into_iter().find(|tab| row.is_in(*tab, view));
         match found {
@@ -1114,15 +1112,30 @@ pub fn matching(db: &mut Db, view: &View<'_>) -> Result<Vec<Match>, StoreError> 
             None => Status::Active,
         }
     };
+    Ok(all(db, view, Order::default())?.iter().map(|row| Match { seq: row.seq, status: status(row) }).collect())
+}
+
+/// The numbers of every key that matches, in an order; where more than 10 000 match, by creation.
+///
+/// # Errors
+/// The database is away.
+pub fn in_order(db: &mut Db, view: &View<'_>, order: Order) -> Result<Vec<i64>, StoreError> {
+    Ok(all(db, view, order)?.iter().map(|row| row.seq).collect())
+}
+
+fn all(db: &mut Db, view: &View<'_>, order: Order) -> Result<Vec<Row>, StoreError> {
+    const BATCH: usize = 5_000;
+    let query = Query::new(db, view)?;
     if let (Found::Complete(rows), _) = find(db, &query, order)? {
-        return Ok(rows.iter().map(|row| Match { seq: row.seq, status: status(row) }).collect());
+        return Ok(rows);
     }
-    let mut all: Vec<Match> = Vec::new();
+    let order = if order.sort == Sort::Created { order } else { Order::default() };
+    let mut all: Vec<Row> = Vec::new();
     loop {
         let after = all.last().map(|last| last.seq);
         let rows = query.stream(db, view.filter.tab, order, after.map(|seq| (&Value::Empty, seq)), BATCH)?;
         let is_last = rows.len() < BATCH;
-        all.extend(rows.iter().map(|row| Match { seq: row.seq, status: status(row) }));
+        all.extend(rows);
         if is_last {
             return Ok(all);
         }

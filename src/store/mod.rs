@@ -225,7 +225,14 @@ impl Store {
     /// An address that is neither SQLite's nor PostgreSQL's.
     pub fn open(url: &str, secrets: Arc<Secrets>) -> Result<Self, StoreError> {
         let address = Address::parse(url)?;
-        Ok(Self { pool: conn::pool(Pooled(address.clone()), matches!(address, Address::Sqlite(_))), address, secrets, on_commit: Arc::default() })
+        let size = if matches!(address, Address::Sqlite(_)) { 8 } else { 10 };
+        Ok(Self { pool: conn::pool(Pooled(address.clone()), size), address, secrets, on_commit: Arc::default() })
+    }
+
+    /// The same database through `size` connections of its own, for whoever must not wait until others have done with theirs.
+    #[must_use]
+    pub fn apart(&self, size: u32) -> Self {
+        Self { pool: conn::pool(Pooled(self.address.clone()), size), ..self.clone() }
     }
 
     /// Where the database is.

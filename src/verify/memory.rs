@@ -345,8 +345,10 @@ impl Tenants {
         read(&self.0).get(&id).cloned()
     }
 
-    pub(super) fn insert(&self, tenant: Arc<Tenant>) {
-        write(&self.0).insert(tenant.id, tenant);
+    /// Keeps a tenant, and answers the one that counts: of two that were read at once, only the one that is kept here can be
+    /// dropped later, so nothing may rest on the other.
+    pub(super) fn insert(&self, tenant: Arc<Tenant>) -> Arc<Tenant> {
+        Arc::clone(write(&self.0).entry(tenant.id).or_insert(tenant))
     }
 
     /// Drops the tenant, and with it every key of it.

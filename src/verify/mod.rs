@@ -112,6 +112,9 @@ pub struct Verifier(Arc<Inner>);
 
 struct Inner {
     store: Store,
+    /// The connection that reads the changes, and those for look-ups: however long the console's wait for a writer, these do not.
+    reader_store: Store,
+    look_up_store: Store,
     secrets: Arc<Secrets>,
     clock: Clock,
     limits: Limits,
@@ -187,6 +190,8 @@ impl Verifier {
     pub fn new(store: Store, secrets: Arc<Secrets>, clock: Clock, limits: Limits) -> Self {
         let shared = matches!(store.address(), Address::Postgres(_));
         Self(Arc::new(Inner {
+            reader_store: store.apart(1),
+            look_up_store: store.apart(if shared { 6 } else { 4 }),
             store,
             secrets,
             clock,
@@ -322,7 +327,7 @@ impl Verifier {
     fn read_changes(&self, reader: &mut Reader) -> Result<(), StoreError> {
         let (from, first) = (reader.seen, !reader.started);
         let check = if reader.lost_contact && reader.started { Some(reader.mark.clone()) } else { None };
-        let (changes, newest, mark) = self.0.store.read(|db| -> Result<_, StoreError> {
+        let (changes, newest, mark) = self.0.reader_store.read(|db| -> Result<_, StoreError> {
             if first {
                 let newest = store::newest_change(db)?;
                 return Ok((vec![Change::Everything], newest, facts::mark(db, newest)?));
@@ -353,21 +358,21 @@ impl Verifier {
         let began = uptime();
         while inner.ids.learnt() != Learnt::All && uptime().saturating_sub(began) < Duration::from_millis(100) {
             let Some(newest) = ids.newest else {
-                ids.newest = Some(inner.store.read(facts::newest_key)?);
+                ids.newest = Some(inner.reader_store.read(facts::newest_key)?);
                 continue;
             };
             if !ids.done {
                 let after = ids.pass.clone().unwrap_or_default();
-                let learnt = inner.store.read(|db| facts::key_ids_after(db, &after, IDS_AT_A_TIME))?;
+                let learnt = inner.reader_store.read(|db| facts::key_ids_after(db, &after, IDS_AT_A_TIME))?;
                 inner.ids.add(learnt.iter().map(String::as_str));
                 ids.done = learnt.is_empty();
                 ids.pass = learnt.into_iter().last();
                 continue;
             }
             let epoch = inner.epoch.load(Ordering::Acquire);
-            let gateways = inner.store.read(facts::gateway_ids)?;
+            let gateways = inner.reader_store.read(facts::gateway_ids)?;
             inner.ids.add(gateways.iter().map(String::as_str));
-            let learnt = inner.store.read(|db| facts::key_ids_made_after(db, newest, IDS_AT_A_TIME))?;
+            let learnt = inner.reader_store.read(|db| facts::key_ids_made_after(db, newest, IDS_AT_A_TIME))?;
             inner.ids.add(learnt.iter().map(|(_, id)| id.as_str()));
             match learnt.last() {
                 Some((newest, _)) => ids.newest = Some(*newest),
@@ -470,7 +475,7 @@ impl Verifier {
         let inner = &*self.0;
         let epoch = inner.epoch.load(Ordering::Acquire);
         inner.reads.fetch_add(1, Ordering::Relaxed);
-        let gateway = inner.store.read(|db| -> Result<_, StoreError> {
+        let gateway = inner.look_up_store.read(|db| -> Result<_, StoreError> {
             let Some(stored) = facts::gateway(db, id)? else { return Ok(None) };
             let tenant = self.tenant(db, stored.tenant, epoch)?;
             Ok(Some(Arc::new(Gateway { id: stored.id, tenant, stored })))
@@ -567,7 +572,7 @@ impl Verifier {
         for _ in 0..3 {
             let epoch = inner.epoch.load(Ordering::Acquire);
             inner.reads.fetch_add(1, Ordering::Relaxed);
-            let entry = inner.store.read(|db| self.entry(db, id, epoch))?;
+            let entry = inner.look_up_store.read(|db| self.entry(db, id, epoch))?;
             let matched = entry.as_ref().and_then(|entry| entry.compare(&inner.secrets, token));
             look = match (&entry, matched) {
                 (Some(entry), Some((presented, hash))) => Look::Match(id, Arc::clone(entry), presented, hash),
@@ -603,8 +608,8 @@ impl Verifier {
         if let Some(tenant) = self.0.tenants.get(id) {
             return Ok(tenant);
         }
-        let tenant = Arc::new(Tenant::new(&store::tenants::get(db, id)?));
-        self.keep(epoch, || self.0.tenants.insert(Arc::clone(&tenant)));
+        let mut tenant = Arc::new(Tenant::new(&store::tenants::get(db, id)?));
+        self.keep(epoch, || tenant = self.0.tenants.insert(Arc::clone(&tenant)));
         Ok(tenant)
     }
 

@@ -9,7 +9,7 @@ use askama::Template;
 use super::{
     error::WebError,
     form::Form,
-    key_view,
+    key_code, key_view,
     page::{Frame, Link, Question, WebResult, ask_as, done, show, show_as, status_of},
     recipes::{self, Recipe, To},
     session::Member,
@@ -138,6 +138,11 @@ async fn with_code<T: Send + 'static>(
     form: &Form,
     act: impl FnOnce(&mut Tx<'_>, &By, &CodeProof) -> Result<T, GatewayError> + Send + 'static,
 ) -> Result<Result<T, Refused>, WebError> {
+    // A second click says what the first one did, not that its code is used up.
+    let sent = form.text("form_id");
+    if !sent.is_empty() && key_code::made_before(member, sent).await?.is_some() {
+        return Ok(Err(Refused::Action(GatewayError::AlreadyDone)));
+    }
     let code = form.text("totp").to_owned();
     let done: Result<Result<T, CodeError>, GatewayError> = member
         .write(move |tx, by| match credentials::confirm_code(tx, by, &code)? {

@@ -24,6 +24,9 @@ use crate::chance;
 
 /// The largest body of a form.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// How long a form may take to arrive.
+const BODY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 /// The longest address.
 const LONGEST_ADDRESS: usize = 8 * 1024;
 
@@ -132,7 +135,9 @@ fn same_origin(req: &ServiceRequest, site: &Site) -> Result<(), WebError> {
 }
 
 async fn read_body(req: &mut ServiceRequest) -> Result<Bytes, WebError> {
-    let body = req.extract::<Bytes>().await.map_err(|error| match error.as_response_error().status_code() {
+    let arrived = tokio::time::timeout(BODY_PATIENCE, req.extract::<Bytes>()).await;
+    let arrived = arrived.map_err(|_| WebError::BadRequest("The form took too long to arrive. Nothing was changed.".into()))?;
+    let body = arrived.map_err(|error| match error.as_response_error().status_code() {
         StatusCode::PAYLOAD_TOO_LARGE => WebError::TooLarge,
         _ => WebError::BadRequest("The form did not arrive whole. Nothing was changed.".into()),
     })?;

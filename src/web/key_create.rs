@@ -256,10 +256,10 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
 }
 
 async fn created(member: &Member, made: Made) -> WebResult {
-    let facts = super::key_facts::find(member, made.key.id.as_str()).await?;
-    let facts_list = words(member, &facts);
+    let facts = super::key_facts::find(member, made.key.id.as_str()).await;
+    let list = facts.map_or_else(|_| Vec::new(), |facts| words(member, &facts));
     let lead = format!("“{}” is ready.", made.key.name);
-    key_token::show(member, &facts, &made.token, lead, facts_list, StatusCode::OK)
+    key_token::show(member, made.key.id, &made.token, lead, list, StatusCode::OK)
 }
 
 /// What is said of a new key below its token.

@@ -360,7 +360,7 @@ pub async fn roll(member: Member, path: Path<(String, String)>, mut form: Form) 
     let (id, used) = (facts.key.id, form_id.clone());
     let outcome = key_code::act(&member, &form, true, move |tx, by, proof| keys::roll(tx, by, id, seen, &request, &used, proof)).await?;
     match outcome {
-        Outcome::Done(made) => rolled(&member, &facts, &made).await,
+        Outcome::Done(made) => rolled(&member, &facts, &made),
         Outcome::WrongCode(words) => {
             if let Some(made) = key_code::made_before(&member, &form_id).await? {
                 return key_refused::sent_before(&member, &made).await;
@@ -377,11 +377,17 @@ pub async fn roll(member: Member, path: Path<(String, String)>, mut form: Form) 
     }
 }
 
-/// Asks again, with the key as it is now.
+/// Asks again, with the key as it is now. What was chosen stays chosen: whoever says that a secret leaked still means it.
 fn changed(member: &Member, facts: &KeyFacts, mut form: Form) -> WebResult {
-    let form_id = form.text("form_id").to_owned();
+    let chosen: Vec<(&str, String)> = ["form_id", "stop", "stop_at", "keep", "expires", "days", "date"]
+        .into_iter()
+        .filter(|name| !form.text(name).is_empty())
+        .map(|name| (name, form.text(name).to_owned()))
+        .collect();
     preselect(&mut form, &facts.key, &member.acting.tenant, member.by().now);
-    form.set("form_id", form_id);
+    for (name, value) in chosen {
+        form.set(name, value);
+    }
     form.set("seen", facts.key.version.to_string());
     show(member, facts, &form, true)
 }
@@ -399,8 +405,7 @@ fn refused(member: &Member, facts: &KeyFacts, mut form: Form, refusal: KeyError)
     show(member, facts, &form, false)
 }
 
-async fn rolled(member: &Member, before: &KeyFacts, made: &Made) -> WebResult {
-    let facts = key_facts::find(member, made.key.id.as_str()).await?;
+fn rolled(member: &Member, before: &KeyFacts, made: &Made) -> WebResult {
     let (key, now) = (&made.key, member.by().now);
     let stops = match key.overlap(now) {
         None if before.key.overlap(now).is_some() => vec!["Both older secrets have stopped.".to_owned()],
@@ -421,10 +426,10 @@ async fn rolled(member: &Member, before: &KeyFacts, made: &Made) -> WebResult {
     let list = vec![
         Fact("Old secret stops", stops, false),
         Fact("Key expires", vec![expiry_words(key.life.expires_at, &member.acting.tenant.grace, now)], false),
-        Fact("Owner", vec![facts.owner.name.clone()], false),
-        Fact("Access", vec![facts.access_words(&member.acting)], false),
-        Fact("Resources", facts.resource_words(&member.acting), false),
+        Fact("Owner", vec![before.owner.name.clone()], false),
+        Fact("Access", vec![before.access_words(&member.acting)], false),
+        Fact("Resources", before.resource_words(&member.acting), false),
     ];
     let lead = format!("“{}” has a new secret.", key.name);
-    key_token::show(member, &facts, &made.token, lead, list, StatusCode::OK)
+    key_token::show(member, key.id, &made.token, lead, list, StatusCode::OK)
 }

@@ -7,11 +7,10 @@ use actix_web::{
 use askama::Template;
 
 use super::{
-    key_facts::KeyFacts,
     page::{Frame, WebResult, html},
     session::Member,
 };
-use crate::domain::token::Token;
+use crate::domain::{ids::KeyId, token::Token};
 
 /// A line below the token: what, in words, and whether in mono.
 pub struct Fact(pub &'static str, pub Vec<String>, pub bool);
@@ -28,21 +27,22 @@ struct TokenPage<'a> {
     facts: Vec<Fact>,
 }
 
-/// Shows the token.
-pub fn show(member: &Member, facts: &KeyFacts, token: &Token, lead: String, list: Vec<Fact>, status: StatusCode) -> WebResult {
+/// Shows the token of a key, which is stored by now: this page needs nothing more from the database, for there is no second one.
+pub fn show(member: &Member, id: KeyId, token: &Token, lead: String, list: Vec<Fact>, status: StatusCode) -> WebResult {
+    let url = member.url(&format!("/keys/{id}"));
     let page = TokenPage {
         frame: member.frame.clone(),
         lead,
         token: token.reveal(),
-        id: facts.key.id.as_str(),
+        id: id.as_str(),
         secret: token.reveal_secret(),
-        url: facts.url(member, ""),
+        url: url.clone(),
         facts: list,
     };
     if !member.frame.fragment {
         return Ok(html(status, page.render()?));
     }
-    Ok(instead_of_main(status, &page.as_token().render()?, &facts.url(member, "")))
+    Ok(instead_of_main(status, &page.as_token().render()?, &url))
 }
 
 /// Answers htmx with what takes the place of the whole page; a reload then opens `url`.

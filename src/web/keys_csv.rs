@@ -26,7 +26,7 @@ use crate::{
     },
     store::{
         Db, StoreError, access, events,
-        grid::{self, Cursor, View},
+        grid::{self, View},
         members::{self, Acting, Owner, Reach},
     },
 };
@@ -86,24 +86,27 @@ pub async fn export(member: Member, req: HttpRequest) -> WebResult {
     let (sender, receiver) = mpsc::channel(2);
     let (store, acting, reach, now) = (member.site.store.clone(), member.acting.clone(), member.acting.reach(), member.site.clock.now());
     tokio::task::spawn_blocking(move || {
-        let mut place = None;
-        let mut first = true;
-        loop {
-            // A connection is held for one batch, not for as long as the client takes to read.
-            let batch: Result<(Bytes, Option<Cursor>), StoreError> = store.read(|db| batch(db, &acting, &reach, &query, place.as_ref(), first, now));
-            first = false;
-            let (bytes, next) = match batch {
-                Ok(batch) => batch,
-                Err(error) => {
-                    tracing::warn!(%error, "an export ended early");
-                    let _ = sender.blocking_send(Err(std::io::Error::other("the database is away")));
-                    return;
+        let view = View { reach: &reach, filter: &query.filter, now, soon: acting.tenant.settings.expiring_soon() };
+        // Which keys it is about, and in which order, is settled once: what changes meanwhile neither drops a row nor doubles one.
+        let all: Result<Vec<i64>, StoreError> = store.read(|db| grid::in_order(db, &view, query.order));
+        let send = |bytes: Result<Bytes, StoreError>| {
+            let bytes = bytes.map_err(|error| {
+                tracing::warn!(%error, "an export ended early");
+                std::io::Error::other("the database is away")
+            });
+            let goes_on = bytes.is_ok();
+            sender.blocking_send(bytes).is_ok() && goes_on
+        };
+        match all {
+            Ok(all) => {
+                if send(lines(std::iter::once(HEADINGS.map(str::to_owned).to_vec()))) {
+                    // A connection is held for one batch, not for as long as the client takes to read.
+                    let _ = all.chunks(BATCH).all(|seqs| send(store.read(|db| batch(db, &acting, &reach, seqs, now))));
                 }
-            };
-            if sender.blocking_send(Ok(bytes)).is_err() || next.is_none() {
-                return;
             }
-            place = next;
+            Err(error) => {
+                send(Err(error));
+            }
         }
     });
     let name = format!("keys-{}-{}.csv", member.acting.tenant.slug, now.format("%Y-%m-%d"));
@@ -129,35 +132,29 @@ impl MessageBody for Stream {
     }
 }
 
-fn batch(
-    db: &mut Db,
-    acting: &Acting,
-    reach: &Reach,
-    query: &KeysQuery,
-    place: Option<&Cursor>,
-    with_headings: bool,
-    now: Time,
-) -> Result<(Bytes, Option<Cursor>), StoreError> {
-    let view = View { reach, filter: &query.filter, now, soon: acting.tenant.settings.expiring_soon() };
-    let page = grid::page(db, &view, query.order, place, BATCH)?;
-    let mut ids: Vec<MemberId> = page.keys.iter().map(|key| key.owner).collect();
+fn batch(db: &mut Db, acting: &Acting, reach: &Reach, seqs: &[i64], now: Time) -> Result<Bytes, StoreError> {
+    let keys = grid::keys(db, reach, seqs)?;
+    let mut ids: Vec<MemberId> = keys.iter().map(|key| key.owner).collect();
     ids.sort_unstable();
     ids.dedup();
     let owners: HashMap<MemberId, Owner> = members::find_many(db, acting.tenant.id, &ids)?.into_iter().map(|owner| (owner.id, owner)).collect();
     let roles: HashMap<AccessRoleId, String> = access::roles(db, acting.tenant.id)?.into_iter().map(|role| (role.id, role.name)).collect();
-    let months = grid::usage(db, acting.tenant.id, &page.keys.iter().map(|key| key.id).collect::<Vec<_>>(), now)?;
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let broken = |error: &dyn std::fmt::Display| StoreError::Row(error.to_string());
-    if with_headings {
-        writer.write_record(HEADINGS).map_err(|error| broken(&error))?;
-    }
-    for key in &page.keys {
+    let months = grid::usage(db, acting.tenant.id, &keys.iter().map(|key| key.id).collect::<Vec<_>>(), now)?;
+    lines(keys.iter().map(|key| {
         let use_of_key =
             months.get(&key.id).map_or((0, 0), |month| month.iter().fold((0, 0), |sum, day| (sum.0 + day.accepted, sum.1 + day.refused)));
-        writer.write_record(record(key, owners.get(&key.owner), &roles, use_of_key, acting, now)).map_err(|error| broken(&error))?;
+        record(key, owners.get(&key.owner), &roles, use_of_key, acting, now)
+    }))
+}
+
+/// Records as CSV (RFC 4180).
+fn lines(records: impl Iterator<Item = Vec<String>>) -> Result<Bytes, StoreError> {
+    let broken = |error: &dyn std::fmt::Display| StoreError::Row(error.to_string());
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    for record in records {
+        writer.write_record(record).map_err(|error| broken(&error))?;
     }
-    let bytes = writer.into_inner().map_err(|error| broken(&error))?;
-    Ok((bytes.into(), page.next))
+    Ok(writer.into_inner().map_err(|error| broken(&error))?.into())
 }
 
 fn record(

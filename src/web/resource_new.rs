@@ -220,10 +220,10 @@ async fn again(member: &Member, mut form: Form, error: AccessError) -> WebResult
 }
 
 async fn show_token(member: &Member, resource: &Resource, made: &Made) -> WebResult {
-    let facts = key_facts::find(member, made.key.id.as_str()).await?;
-    let list = key_create::words(member, &facts);
+    let facts = key_facts::find(member, made.key.id.as_str()).await;
+    let list = facts.map_or_else(|_| Vec::new(), |facts| key_create::words(member, &facts));
     let lead = format!("The resource {resource} and a key that reaches it and nothing else are ready.");
-    key_token::show(member, &facts, &made.token, lead, list, StatusCode::OK)
+    key_token::show(member, made.key.id, &made.token, lead, list, StatusCode::OK)
 }
 
 #[derive(Template)]

@@ -104,7 +104,13 @@ pub async fn password(req: HttpRequest, site: Data<Site>, mut form: Form) -> Web
     };
     let typed = form.text("password").to_owned();
     let stored = attempt.account.as_ref().and_then(|account| account.password_hash.clone());
-    let (matched, stronger) = site.hashing(move || sign_in::look_at(&typed, stored.as_deref(), &chance::bytes())).await?;
+    let (matched, stronger) = match site.hashing(move || sign_in::look_at(&typed, stored.as_deref(), &chance::bytes())).await {
+        Ok(looked) => looked,
+        Err(busy) => {
+            let taken_back: Result<(), StoreError> = site.write(move |tx| sign_in::take_back(tx, &attempt)).await;
+            return Err(taken_back.map_or_else(WebError::from, |()| busy));
+        }
+    };
     let opened = site
         .write(move |tx| {
             let by = By { now: tx.now(), ..by };

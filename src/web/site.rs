@@ -1,12 +1,10 @@
 //! What pages have at hand: the store, the clock, the secrets, and what the configuration says of addresses and cookies.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     net::IpAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use actix_web::{
@@ -91,9 +89,8 @@ pub struct Site {
     https: bool,
     host: String,
     cookie: String,
-    hashing: Semaphore,
-    waiting: AtomicUsize,
-    cores: usize,
+    hashing: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// How pages look before anybody has signed in.
@@ -147,9 +144,8 @@ impl Site {
             https,
             host,
             cookie,
-            hashing: Semaphore::new(cores),
-            waiting: AtomicUsize::new(0),
-            cores,
+            hashing: Arc::new(Semaphore::new(cores)),
+            waiting: Arc::new(Semaphore::new(cores * (WAITING_PER_CORE + 1))),
         }
     }
 
@@ -175,17 +171,15 @@ impl Site {
 
     /// Hashes or checks a password: as many at once as there are cores, a few waiting, the rest refused.
     pub async fn hashing<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, WebError> {
-        if self.waiting.fetch_add(1, Ordering::SeqCst) >= self.cores * (WAITING_PER_CORE + 1) {
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            return Err(WebError::Busy);
-        }
-        let permit = self.hashing.acquire().await;
-        let result = match permit {
-            Ok(_permit) => tokio::task::spawn_blocking(f).await.map_err(|error| WebError::unexpected(&error)),
-            Err(_) => Err(WebError::Busy),
+        // Who waits holds a place, and who hashes a turn. Both come back by themselves: a client may go away at any moment.
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| WebError::Busy)?;
+        let turn = Arc::clone(&self.hashing).acquire_owned().await.map_err(|_| WebError::Busy)?;
+        let hash = move || {
+            let result = f();
+            drop((turn, place));
+            result
         };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        result
+        tokio::task::spawn_blocking(hash).await.map_err(|error| WebError::unexpected(&error))
     }
 
     /// For pages that anybody may ask for, and that read the database: counts the client's network.
@@ -271,8 +265,9 @@ impl Site {
     /// The client's address: the peer's, or what a trusted proxy says.
     pub fn address(&self, req: &HttpRequest) -> Option<IpAddr> {
         let peer = req.peer_addr()?.ip().to_canonical();
-        let forwarded: Vec<&str> = req.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
-        client_address(peer, forwarded.into_iter(), &self.settings.trusted_proxies).or(Some(peer))
+        // A client may put any bytes before what the proxies add.
+        let lines: Vec<Cow<'_, str>> = req.headers().get_all("x-forwarded-for").map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        client_address(peer, lines.iter().map(AsRef::as_ref), &self.settings.trusted_proxies).or(Some(peer))
     }
 
     /// The client's user agent, cut to 200 characters, without control characters.
