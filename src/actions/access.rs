@@ -24,7 +24,6 @@ use crate::{
         events, form_ids,
         members::{self, Acting, Owner},
         resources::{self, Entry},
-        tenants,
     },
 };
 
@@ -65,13 +64,13 @@ pub enum AccessError {
 }
 
 /// The acting member, where they may change access. Other writers of the tenant wait from here on.
-fn acting<'a>(tx: &mut Tx<'_>, by: &'a By) -> Result<&'a Acting, AccessError> {
-    let acting = by.acting().filter(|acting| acting.may(Permission::AccessManage)).ok_or(AccessError::NotAllowed)?;
-    tx.lock(acting.tenant.id)?;
-    if tenants::get(tx, acting.tenant.id)?.suspended_at.is_some() {
+fn acting(tx: &mut Tx<'_>, by: &By) -> Result<Acting, AccessError> {
+    let by = super::in_turn(tx, by)?;
+    let acting = by.as_ref().and_then(By::acting).filter(|acting| acting.may(Permission::AccessManage)).ok_or(AccessError::NotAllowed)?;
+    if acting.tenant.suspended_at.is_some() {
         return Err(AccessError::Suspended);
     }
-    Ok(acting)
+    Ok(acting.clone())
 }
 
 /// Gives a member exactly these access roles and resources, and takes all others. It counts from the next verification of each

@@ -214,6 +214,7 @@ pub(super) fn make_link(tx: &mut Tx<'_>, purpose: Purpose, account: Option<Accou
     let hash = link_hash(tx.secrets(), purpose, token.reveal());
     let until = tx.now() + chrono::Duration::hours(1);
     links::replace(tx, purpose, &hash, account, until)?;
+    links::mark_shown(tx, &hash)?;
     Ok(token)
 }
 
@@ -240,9 +241,13 @@ pub fn start_reset(tx: &mut Tx<'_>, email: &str) -> Result<Option<Token>, StoreE
 pub fn reset_password(tx: &mut Tx<'_>, by: &By, token: &str, new: &NewPassword) -> Result<Option<()>, StoreError> {
     let hash = link_hash(tx.secrets(), Purpose::Reset, token);
     let now = tx.now();
-    let Some(account) = links::find(tx, Purpose::Reset, &hash, now)?.and_then(|link| link.account) else { return Ok(None) };
+    let Some(link) = links::find(tx, Purpose::Reset, &hash, now)? else { return Ok(None) };
+    let Some(account) = link.account else { return Ok(None) };
     if !links::use_up(tx, Purpose::Reset, &hash)? {
         return Ok(None);
+    }
+    if link.mailed {
+        accounts::mail_opened(tx, account)?;
     }
     let account = accounts::get(tx, account)?;
     set_password(tx, by, &account, new)?;

@@ -56,6 +56,12 @@ pub struct Made {
     pub token: Token,
 }
 
+/// Who acts, as they are once writers of the tenant take turns.
+fn in_turn(tx: &mut Tx<'_>, by: &By) -> Result<By, GatewayError> {
+    let by = super::in_turn(tx, by)?.ok_or(GatewayError::NotAllowed)?;
+    if allowed(&by)?.tenant.suspended_at.is_some() { Err(GatewayError::NotAllowed) } else { Ok(by) }
+}
+
 fn allowed(by: &By) -> Result<&Acting, GatewayError> {
     by.acting().filter(|acting| acting.may(Permission::SettingsManage)).ok_or(GatewayError::NotAllowed)
 }
@@ -74,9 +80,9 @@ fn found(tx: &mut Tx<'_>, by: &By, id: GatewayId) -> Result<Gateway, GatewayErro
 /// # Errors
 /// See [`GatewayError`].
 pub fn create(tx: &mut Tx<'_>, by: &By, name: &str, expiry: Choice, form_id: &str, _proof: &CodeProof) -> Result<Made, GatewayError> {
+    let by = &in_turn(tx, by)?;
     let acting = allowed(by)?;
     let (tenant, account) = (acting.tenant.id, acting.account);
-    tx.lock(tenant)?;
     if form_ids::result(tx, account, form_id)?.is_some() {
         return Err(GatewayError::AlreadyDone);
     }
@@ -102,9 +108,9 @@ fn hashed(tx: &Tx<'_>, by: &By, token: &Token, pepper: i64) -> Result<token::Sec
 /// # Errors
 /// See [`GatewayError`].
 pub fn roll(tx: &mut Tx<'_>, by: &By, id: GatewayId, stop: Stop, form_id: &str, _proof: &CodeProof) -> Result<Made, GatewayError> {
+    let by = &in_turn(tx, by)?;
     let acting = allowed(by)?;
     let (tenant, account) = (acting.tenant.id, acting.account);
-    tx.lock(tenant)?;
     if form_ids::result(tx, account, form_id)?.is_some() {
         return Err(GatewayError::AlreadyDone);
     }
@@ -153,8 +159,8 @@ fn stops_at(stop: Stop, now: Time, bound: Time) -> Result<Time, GatewayError> {
 /// # Errors
 /// See [`GatewayError`].
 pub fn revoke(tx: &mut Tx<'_>, by: &By, id: GatewayId, _proof: &CodeProof) -> Result<Gateway, GatewayError> {
+    let by = &in_turn(tx, by)?;
     let (tenant, name) = (allowed(by)?.tenant.id, allowed(by)?.name.clone());
-    tx.lock(tenant)?;
     let before = found(tx, by, id)?;
     if !gateways::revoke(tx, tenant, id, &name)? {
         return Err(GatewayError::Revoked);

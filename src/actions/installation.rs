@@ -18,12 +18,14 @@ use crate::{
         names::{EmailAddress, Slug},
         permission::BuiltIn,
         tenant::Settings,
-        token::{Purpose, Token, fresh_id},
+        token::{Purpose, Token, base62, fresh_id},
     },
     store::{
         StoreError, Tx, accounts, events,
         installation::{self, InstallationReach},
-        is_duplicate, keys, links, members,
+        is_duplicate, keys,
+        links::{self, NewInvitation},
+        members,
         tenants::{self, Tenant},
     },
 };
@@ -121,10 +123,12 @@ fn invite_admin(tx: &mut Tx<'_>, by: &By, tenant: TenantId, email: &EmailAddress
     let token = Token::make(Purpose::Invite, fresh_id(&mut chance::fill), &mut chance::fill);
     let hash = link_hash(tx.secrets(), Purpose::Invite, token.reveal());
     let until = tx.now() + chrono::Duration::hours(INVITED_FOR);
-    links::invite_first_admin(tx, &hash, tenant, email, role, until)?;
+    let id = base62(16, &mut chance::fill);
+    let details = |mailed: bool| json!({ "id": id, "email": email.as_str(), "roles": [role.0], "first_admin": true, "mailed": mailed }).to_string();
+    links::end_invitations_of(tx, tenant, email)?;
+    links::invite_first_admin(tx, &hash, tenant, &NewInvitation { id: &id, email, details: &details(false) }, until)?;
     if let Some(hash) = mail::invite(tx, tenant, email, &by.actor().name, until)? {
-        let offer = json!({ "email": email.as_str(), "roles": [role.0], "first_admin": true, "mailed": true });
-        links::invite(tx, &hash, tenant, &offer.to_string(), until)?;
+        links::invite(tx, &hash, tenant, &NewInvitation { id: &id, email, details: &details(true) }, until)?;
     }
     let details = json!({ "email": email.as_str(), "roles": ["Tenant admin"] });
     events::add(tx, tenant, &by.event(Action::MemberInvited, ("member", "", email.as_str()), details))?;

@@ -23,7 +23,8 @@ use crate::{
     store::{
         Db, StoreError, Tx, access,
         accounts::{self, Account},
-        console_roles, events, links,
+        console_roles, events,
+        links::{self, NewInvitation},
         members::{self, Acting},
         resources,
         tenants::{self, Tenant},
@@ -135,7 +136,7 @@ pub fn invite(tx: &mut Tx<'_>, by: &By, form: &InviteForm) -> Result<(Token, Tim
         return Err(MemberError::Seats { seats });
     }
     for role in &form.access_roles {
-        access::role(tx, tenant.id, *role)?.ok_or(MemberError::NoSuchRole)?;
+        access::role(tx, tenant.id, *role)?.ok_or(MemberError::NoSuchAccessRole)?;
     }
     for pattern in form.resources.chosen().into_iter().flatten() {
         let known = match pattern {
@@ -150,11 +151,7 @@ pub fn invite(tx: &mut Tx<'_>, by: &By, form: &InviteForm) -> Result<(Token, Tim
         return Err(MemberError::InvitedTooOften);
     }
     let now = tx.now();
-    for (hash, other) in links::invitations(tx, tenant.id, now)? {
-        if read(&other.details)?.email.canonical() == form.email.canonical() {
-            use_up(tx, &hash)?;
-        }
-    }
+    links::end_invitations_of(tx, tenant.id, &form.email)?;
     let offer = Offer {
         id: base62(16, &mut chance::fill),
         email: form.email.clone(),
@@ -179,7 +176,7 @@ fn link(tx: &mut Tx<'_>, tenant: &Tenant, offer: &Offer, until: Time) -> Result<
     let token = Token::make(Purpose::Invite, fresh_id(&mut chance::fill), &mut chance::fill);
     let hash = link_hash(tx.secrets(), Purpose::Invite, token.reveal());
     let details = serde_json::to_string(offer).map_err(|error| StoreError::Row(error.to_string()))?;
-    links::invite(tx, &hash, tenant.id, &details, until)?;
+    links::invite(tx, &hash, tenant.id, &NewInvitation { id: &offer.id, email: &offer.email, details: &details }, until)?;
     Ok(token)
 }
 
@@ -188,27 +185,16 @@ fn mail_too(tx: &mut Tx<'_>, tenant: &Tenant, offer: &Offer, until: Time) -> Res
     let Some(hash) = mail::invite(tx, tenant.id, &offer.email, &offer.by_name, until)? else { return Ok(()) };
     let mailed = Offer { mailed: true, ..offer.clone() };
     let details = serde_json::to_string(&mailed).map_err(|error| StoreError::Row(error.to_string()))?;
-    links::invite(tx, &hash, tenant.id, &details, until)
+    links::invite(tx, &hash, tenant.id, &NewInvitation { id: &offer.id, email: &offer.email, details: &details }, until)
 }
 
-fn use_up(tx: &mut Tx<'_>, hash: &[u8]) -> Result<bool, StoreError> {
-    let hash: [u8; 32] = hash.try_into().map_err(|_| StoreError::Row("the hash of a link".into()))?;
-    links::use_up(tx, Purpose::Invite, &hash)
-}
-
-/// The invitations of a tenant that wait, newest first.
+/// The invitations of a tenant that wait and whose address contains `text`, newest first: `most` of them after the first `skip`.
 ///
 /// # Errors
 /// The database is away.
-pub fn waiting(db: &mut Db, tenant: &Tenant, now: Time) -> Result<Vec<(Offer, Time)>, StoreError> {
-    let mut list = Vec::new();
-    for (_, invitation) in links::invitations(db, tenant.id, now)? {
-        let offer = read(&invitation.details)?;
-        if !offer.mailed {
-            list.push((offer, invitation.expires_at));
-        }
-    }
-    Ok(list)
+pub fn waiting(db: &mut Db, tenant: &Tenant, text: &str, range: (i64, i64), now: Time) -> Result<Vec<(Offer, Time)>, StoreError> {
+    let found = links::invitations(db, tenant.id, text, range, now)?;
+    found.into_iter().map(|invitation| Ok((read(&invitation.details)?, invitation.expires_at))).collect()
 }
 
 /// Whether an address is invited to any tenant.
@@ -217,12 +203,7 @@ pub fn waiting(db: &mut Db, tenant: &Tenant, now: Time) -> Result<Vec<(Offer, Ti
 /// The database is away.
 pub fn waits_for(tx: &mut Tx<'_>, canonical: &str) -> Result<bool, StoreError> {
     let now = tx.now();
-    for details in links::all_invitations(tx, now)? {
-        if read(&details)?.email.canonical() == canonical {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    links::is_invited(tx, canonical, now)
 }
 
 /// Withdraws an invitation that waits; `false` where there is none of this name.
@@ -239,17 +220,7 @@ pub fn withdraw(tx: &mut Tx<'_>, by: &By, id: &str) -> Result<bool, MemberError>
 
 /// Uses up every link of an invitation; `None` where none waits.
 fn end(tx: &mut Tx<'_>, tenant: TenantId, id: &str) -> Result<Option<Offer>, StoreError> {
-    let (now, mut ended) = (tx.now(), None);
-    if id.is_empty() {
-        return Ok(None);
-    }
-    for (hash, invitation) in links::invitations(tx, tenant, now)? {
-        let offer = read(&invitation.details)?;
-        if offer.id == id && use_up(tx, &hash)? {
-            ended = Some(offer);
-        }
-    }
-    Ok(ended)
+    links::end_invitation(tx, tenant, id)?.as_deref().map(read).transpose()
 }
 
 /// An invitation that can be accepted now.

@@ -38,8 +38,8 @@ pub enum KeyError {
     NotAllowed,
     #[error("API keys are turned off for this tenant.")]
     KeysOff,
-    #[error("{name} has {limit} of {limit} keys. Revoke or delete one, or ask a tenant admin to raise the limit.")]
-    Limit { name: String, limit: i64 },
+    #[error("{name} has {} of {limit} keys: {parts}. Revoke or delete one, or ask a tenant admin to raise the limit.", parts.all())]
+    Limit { name: String, limit: i64, parts: keys::Parts },
     #[error("This key was changed in the meantime. Look at it as it is now, and decide again.")]
     Changed,
     #[error("This form was sent before; the key {0} was made then.")]
@@ -108,6 +108,11 @@ fn member(by: &By) -> Result<&Acting, KeyError> {
     by.acting().ok_or(KeyError::NotAllowed)
 }
 
+/// Who acts, as they are now; see [`super::in_turn`].
+fn in_turn(tx: &mut Tx<'_>, by: &By) -> Result<By, KeyError> {
+    super::in_turn(tx, by)?.ok_or(KeyError::NotAllowed)
+}
+
 fn actor(by: &By) -> Actor {
     Actor { member: by.acting().map(|acting| acting.id), name: by.actor().name }
 }
@@ -132,8 +137,8 @@ pub fn create(
     form_id: &str,
     proof: Option<&CodeProof>,
 ) -> Result<Made, KeyError> {
+    let by = &in_turn(tx, by)?;
     let tenant = member(by)?.tenant.clone();
-    tx.lock(tenant.id)?;
     if let Some(made) = form_ids::result(tx, member(by)?.account, form_id)? {
         return Err(KeyError::AlreadyDone(made));
     }
@@ -152,7 +157,8 @@ pub fn create(
     }
     let limit = owner.key_limit.unwrap_or(tenant.settings.keys_per_member.into());
     if keys::count_for_limit(tx, tenant.id, owner.id)? >= limit {
-        return Err(KeyError::Limit { name: owner.name, limit });
+        let parts = keys::parts(tx, tenant.id, owner.id, by.now)?;
+        return Err(KeyError::Limit { name: owner.name, limit, parts });
     }
     check_grants(tx, by, &owner, form, None)?;
     guard_reserved(tx, by, &owner, reserved(&form.access).next().is_some(), proof)?;
@@ -274,7 +280,6 @@ fn guard_reserved(tx: &mut Tx<'_>, by: &By, owner: &Owner, has_reserved: bool, p
 }
 
 fn find(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<(Key, Owner), KeyError> {
-    tx.lock(member(by)?.tenant.id)?;
     let key = keys::find(tx, &member(by)?.reach(), id)?.ok_or(KeyError::NoSuchKey)?;
     let owner = members::find(tx, member(by)?.tenant.id, key.owner)?.ok_or(KeyError::NoSuchKey)?;
     Ok((key, owner))
@@ -310,6 +315,7 @@ pub fn edit(
     expiry: Option<Choice>,
     proof: Option<&CodeProof>,
 ) -> Result<Key, KeyError> {
+    let by = &in_turn(tx, by)?;
     let (before, owner) = find_to_manage(tx, by, id, seen)?;
     if before.life.revoked_at.is_some() {
         return Err(KeyError::Revoked);
@@ -379,7 +385,7 @@ pub fn roll(
     form_id: &str,
     proof: Option<&CodeProof>,
 ) -> Result<Made, KeyError> {
-    tx.lock(member(by)?.tenant.id)?;
+    let by = &in_turn(tx, by)?;
     if form_ids::result(tx, member(by)?.account, form_id)?.is_some() {
         return Err(KeyError::AlreadyDone(id.to_string()));
     }
@@ -431,6 +437,7 @@ pub fn roll(
 /// # Errors
 /// See [`KeyError`].
 pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
+    let by = &in_turn(tx, by)?;
     let (mut key, owner) = find(tx, by, id)?;
     if !member(by)?.may_manage(key.owner) && !member(by)?.may(Permission::KeysRevokeAny) {
         return Err(KeyError::NotAllowed);
@@ -449,6 +456,7 @@ pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
 /// # Errors
 /// See [`KeyError`].
 pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&CodeProof>) -> Result<Key, KeyError> {
+    let by = &in_turn(tx, by)?;
     let (mut key, owner) = find_to_manage(tx, by, id, seen)?;
     let tenant = &member(by)?.tenant;
     if key.life.revoked_at.is_some() {
@@ -474,6 +482,7 @@ pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Code
 /// # Errors
 /// See [`KeyError`].
 pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
+    let by = &in_turn(tx, by)?;
     let (mut key, owner) = find(tx, by, id)?;
     if !member(by)?.may_stop(key.owner) {
         return Err(KeyError::NotAllowed);
@@ -496,6 +505,7 @@ pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
 /// # Errors
 /// See [`KeyError`].
 pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&CodeProof>) -> Result<Key, KeyError> {
+    let by = &in_turn(tx, by)?;
     let (mut key, owner) = find(tx, by, id)?;
     let tenant = &member(by)?.tenant;
     let acting = member(by)?;
@@ -534,6 +544,7 @@ pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Cod
 /// # Errors
 /// See [`KeyError`].
 pub fn revoke(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, KeyError> {
+    let by = &in_turn(tx, by)?;
     let (mut key, owner) = find(tx, by, id)?;
     if !member(by)?.may_stop(key.owner) {
         return Err(KeyError::NotAllowed);
@@ -571,6 +582,7 @@ fn set_revoked(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &
 /// # Errors
 /// See [`KeyError`].
 pub fn delete(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key, KeyError> {
+    let by = &in_turn(tx, by)?;
     let (mut key, owner) = find(tx, by, id)?;
     if !member(by)?.may_delete(key.owner) {
         return Err(KeyError::NotAllowed);

@@ -34,6 +34,8 @@ pub enum MemberError {
     NotAllowed,
     #[error("There is no such console role any more. Look at the roles as they are now.")]
     NoSuchRole,
+    #[error("There is no such access role any more. Look at the access roles as they are now.")]
+    NoSuchAccessRole,
     #[error("The role {0} holds a permission that you do not hold, so you cannot give it.")]
     Climb(String),
     #[error("This would leave the tenant without an active Tenant admin. Make somebody else Tenant admin first.")]
@@ -162,13 +164,15 @@ pub fn set_roles(tx: &mut Tx<'_>, by: &By, member: MemberId, roles: &[ConsoleRol
     after.dedup();
     let added: Vec<ConsoleRoleId> = after.iter().filter(|id| !before.contains(id)).copied().collect();
     check_grants(tx, &acting, &added)?;
+    // While whoever acts still holds what it takes: the roles may be their own.
+    super::roles::disable_all(tx, by, disable)?;
     if before != after {
         let tenant = acting.tenant.clone();
         within_bounds(tx, &tenant, |tx| Ok::<_, MemberError>(console_roles::set(tx, tenant.id, member.id, &after)?))?;
         let details = json!({ "roles": { "from": role_names(tx, &tenant, &before)?, "to": role_names(tx, &tenant, &after)? } });
         note(tx, by, tenant.id, Action::MemberRolesChanged, &member, details)?;
     }
-    super::roles::disable_all(tx, by, disable)
+    Ok(())
 }
 
 /// Suspends a member, or brings them back: sign-in here and all their keys stop, or work again, at once.

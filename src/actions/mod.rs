@@ -29,7 +29,10 @@ use crate::{
         ids::AccountId,
         time::Time,
     },
-    store::members::Acting,
+    store::{
+        StoreError, Tx,
+        members::{Acting, acting as member_now},
+    },
 };
 
 /// Who does something.
@@ -111,6 +114,15 @@ impl By {
             details,
         }
     }
+}
+
+/// The same, with the acting member as they are once writers of the tenant take turns: roles and settings may have changed since the
+/// request came. `None` where they are an active member no more.
+fn in_turn(tx: &mut Tx<'_>, by: &By) -> Result<Option<By>, StoreError> {
+    let Some(before) = by.acting() else { return Ok(None) };
+    tx.lock(before.tenant.id)?;
+    let acting = member_now(tx, &before.tenant.slug, before.account)?;
+    Ok(acting.map(|acting| By { who: Who::Member(Box::new(acting)), ..by.clone() }))
 }
 
 /// The proof that the acting member just gave a fresh TOTP code, in this very transaction. Only the check of a code makes one.

@@ -64,16 +64,22 @@ pub fn edit(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, name: &str, permissions
         return Ok(());
     }
     let tenant = acting.tenant;
+    // While whoever acts still holds what it takes: the role may be their own.
+    disable_all(tx, by, disable)?;
     within_bounds(tx, &tenant, |tx| Ok::<_, MemberError>(console_roles::save(tx, tenant.id, id, name, permissions)?))?;
     let details = json!({
         "name": { "from": before.name, "to": name },
         "permissions": { "from": before.permissions.names(), "to": permissions.names() },
     });
     events::add(tx, tenant.id, &by.event(Action::RoleEdited, ("role", &id.to_string(), name), details))?;
-    disable_all(tx, by, disable)
+    Ok(())
 }
 
-pub(super) fn disable_all(tx: &mut Tx<'_>, by: &By, ids: &[KeyId]) -> Result<(), MemberError> {
+/// Disables these keys; those that are disabled or revoked already stay as they are.
+///
+/// # Errors
+/// See [`MemberError`].
+pub fn disable_all(tx: &mut Tx<'_>, by: &By, ids: &[KeyId]) -> Result<(), MemberError> {
     for id in ids {
         match keys::disable(tx, by, *id) {
             Ok(_) | Err(KeyError::AlreadyDisabled | KeyError::Revoked) => {}
@@ -130,8 +136,9 @@ pub fn delete(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, disable: &[KeyId]) ->
     let acting = acting_now(tx, by, Permission::SettingsManage)?;
     let Some(role) = check(tx, &acting, Some(id), "")? else { return Err(MemberError::NoSuchRole) };
     let lost = console_roles::counts(tx, acting.tenant.id)?.into_iter().find(|(other, _)| *other == id).map_or(0, |(_, count)| count);
+    disable_all(tx, by, disable)?;
     console_roles::delete(tx, acting.tenant.id, id)?;
     let details = json!({ "permissions": role.permissions.names(), "held_by": lost });
     events::add(tx, acting.tenant.id, &by.event(Action::RoleDeleted, ("role", &id.to_string(), &role.name), details))?;
-    disable_all(tx, by, disable)
+    Ok(())
 }

@@ -130,7 +130,7 @@ pub fn with_password(
         None => None,
     };
     let usable = match &account {
-        Some(account) if account.installation_owner || !members::memberships(tx, account.id)?.is_empty() => true,
+        Some(account) if account.installation_owner || has_an_open_tenant(tx, account.id)? => true,
         // Somebody who has left every tenant signs in to accept an invitation.
         Some(account) => matched && super::invitations::waits_for(tx, &account.email_canonical)?,
         None => false,
@@ -150,6 +150,20 @@ pub fn with_password(
         return Ok(Some(Opened { cookie, stage: Stage::Code, browser: None, account: account.id }));
     }
     complete(tx, by, client, &account, None).map(Some)
+}
+
+/// Whether there is a tenant that the account may open: one that is not suspended, or one that it looks after.
+fn has_an_open_tenant(tx: &mut Tx<'_>, account: AccountId) -> Result<bool, StoreError> {
+    for membership in members::memberships(tx, account)? {
+        let open = match members::acting(tx, &membership.slug, account)? {
+            Some(acting) => acting.tenant.suspended_at.is_none() || acting.is_admin(),
+            None => false,
+        };
+        if open {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a complete sign-in still asks for.

@@ -42,9 +42,9 @@ impl From<MemberError> for SettingsError {
 /// # Errors
 /// See [`SettingsError`]; nothing is changed then.
 pub fn change_settings(tx: &mut Tx<'_>, by: &By, change: impl FnOnce(&mut Settings), proof: Option<&CodeProof>) -> Result<Settings, SettingsError> {
+    let by = &super::in_turn(tx, by)?.ok_or(SettingsError::NotAllowed)?;
     let acting = by.acting().filter(|acting| acting.may(Permission::SettingsManage)).ok_or(SettingsError::NotAllowed)?;
-    tx.lock(acting.tenant.id)?;
-    let before = tenants::get(tx, acting.tenant.id)?;
+    let before = acting.tenant.clone();
     if before.suspended_at.is_some() {
         return Err(SettingsError::Suspended);
     }

@@ -236,6 +236,14 @@ pub fn purge(tx: &mut Tx<'_>, chain: i64, before: Time, most: i64) -> Result<usi
     Ok(diesel::delete(table::table.filter(table::tenant_id.eq(chain).and(table::number.le(to)))).execute(tx.conn())?)
 }
 
+/// How many events of a tenant are older than a moment.
+///
+/// # Errors
+/// The database is away.
+pub fn count_before(db: &mut Db, tenant: TenantId, before: Time) -> Result<i64, StoreError> {
+    Ok(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::at.lt(micros(before)))).count().get_result(db.conn())?)
+}
+
 /// Every chain's number.
 ///
 /// # Errors

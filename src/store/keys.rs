@@ -293,6 +293,69 @@ pub fn not_revoked_of(db: &mut Db, tenant: TenantId, owner: MemberId) -> Result<
     rows.into_iter().map(Key::try_from).collect()
 }
 
+/// The keys of a member that count against the limit, by what they are at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Parts {
+    /// Active ones.
+    pub active: usize,
+    /// Expired ones.
+    pub expired: usize,
+    /// Disabled ones.
+    pub disabled: usize,
+}
+
+impl Parts {
+    /// How many there are.
+    pub fn all(self) -> i64 {
+        i64::try_from(self.active + self.expired + self.disabled).unwrap_or(i64::MAX)
+    }
+}
+
+impl std::fmt::Display for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [(self.active, "active"), (self.expired, "expired"), (self.disabled, "disabled")];
+        let named: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        write!(f, "{}", named.join(", "))
+    }
+}
+
+/// The keys of a member that count against the limit, by what they are.
+///
+/// # Errors
+/// The database is away.
+pub fn parts(db: &mut Db, tenant: TenantId, owner: MemberId, now: Time) -> Result<Parts, StoreError> {
+    let rows: Vec<(Option<i64>, Option<i64>)> = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::owner_id.eq(owner.0)).and(table::revoked_at.is_null()))
+        .select((table::disabled_at, table::expires_at))
+        .load(db.conn())?;
+    let mut parts = Parts::default();
+    for row in rows {
+        match row {
+            (Some(_), _) => parts.disabled += 1,
+            (None, Some(end)) if end <= micros(now) => parts.expired += 1,
+            _ => parts.active += 1,
+        }
+    }
+    Ok(parts)
+}
+
+/// How many keys of the tenant are disabled by another than their owner, or a keeper of it: these their owners cannot enable.
+///
+/// # Errors
+/// The database is away.
+pub fn disabled_by_others(db: &mut Db, tenant: TenantId) -> Result<i64, StoreError> {
+    use super::schema::keepers;
+    let rows: Vec<(i64, Option<i64>)> = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::revoked_at.is_null()).and(table::disabled_at.is_not_null()))
+        .filter(table::disabled_by_id.is_null().or(table::disabled_by_id.ne(table::owner_id.nullable())))
+        .select((table::owner_id, table::disabled_by_id))
+        .load(db.conn())?;
+    let kept: Vec<(i64, i64)> =
+        keepers::table.filter(keepers::tenant_id.eq(tenant.number())).select((keepers::service_id, keepers::keeper_id)).load(db.conn())?;
+    let by_another = |(owner, by): &&(i64, Option<i64>)| !by.is_some_and(|by| kept.contains(&(*owner, by)));
+    Ok(i64::try_from(rows.iter().filter(by_another).count()).unwrap_or(i64::MAX))
+}
+
 /// How many keys of a member count against the limit: those neither revoked nor deleted.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::{Db, StoreError, Tx, micros, moment, schema::links as table};
 use crate::domain::{
-    ids::{AccountId, ConsoleRoleId, TenantId},
+    ids::{AccountId, TenantId},
     names::EmailAddress,
     time::Time,
     token::Purpose,
@@ -17,7 +17,12 @@ pub struct Link {
     pub account: Option<AccountId>,
     /// Until when it works.
     pub expires_at: Time,
+    /// Whether it went by mail, so that whoever uses it reads that address; else it was shown to somebody.
+    pub mailed: bool,
 }
+
+/// What stands in the details of a link that was shown.
+const SHOWN: &str = r#"{"shown":true}"#;
 
 const fn word(purpose: Purpose) -> &'static str {
     match purpose {
@@ -53,33 +58,24 @@ pub fn replace(tx: &mut Tx<'_>, purpose: Purpose, hash: &[u8; 32], account: Opti
     Ok(())
 }
 
+/// Notes that a link was shown to somebody, rather than mailed.
+///
+/// # Errors
+/// The database is away.
+pub fn mark_shown(tx: &mut Tx<'_>, hash: &[u8; 32]) -> Result<(), StoreError> {
+    diesel::update(table::table.filter(table::hash.eq(hash.to_vec()))).set(table::details.eq(SHOWN)).execute(tx.conn())?;
+    Ok(())
+}
+
 /// Adds an invitation of an address to be the Tenant admin of a tenant that has none. Earlier ones of this kind die.
 ///
 /// # Errors
 /// The database is away.
-pub fn invite_first_admin(
-    tx: &mut Tx<'_>,
-    hash: &[u8; 32],
-    tenant: TenantId,
-    email: &EmailAddress,
-    role: ConsoleRoleId,
-    until: Time,
-) -> Result<(), StoreError> {
+pub fn invite_first_admin(tx: &mut Tx<'_>, hash: &[u8; 32], tenant: TenantId, new: &NewInvitation<'_>, until: Time) -> Result<(), StoreError> {
     let now = micros(tx.now());
     let open = table::table.filter(table::purpose.eq(word(Purpose::Invite)).and(table::tenant_id.eq(tenant.number())).and(table::used_at.is_null()));
     diesel::update(open.filter(table::details.like("%\"first_admin\":true%"))).set(table::used_at.eq(now)).execute(tx.conn())?;
-    let details = serde_json::json!({ "email": email.as_str(), "roles": [role.0], "first_admin": true });
-    diesel::insert_into(table::table)
-        .values((
-            table::hash.eq(hash.to_vec()),
-            table::purpose.eq(word(Purpose::Invite)),
-            table::tenant_id.eq(tenant.number()),
-            table::details.eq(details.to_string()),
-            table::created_at.eq(now),
-            table::expires_at.eq(micros(until)),
-        ))
-        .execute(tx.conn())?;
-    Ok(())
+    invite(tx, hash, tenant, new, until)
 }
 
 /// A link that is neither used nor late.
@@ -87,13 +83,13 @@ pub fn invite_first_admin(
 /// # Errors
 /// The database is away.
 pub fn find(db: &mut Db, purpose: Purpose, hash: &[u8; 32], now: Time) -> Result<Option<Link>, StoreError> {
-    let row: Option<(Option<i64>, i64)> = table::table
+    let row: Option<(Option<i64>, i64, String)> = table::table
         .filter(table::hash.eq(hash.to_vec()).and(table::purpose.eq(word(purpose))))
         .filter(table::used_at.is_null().and(table::expires_at.gt(micros(now))))
-        .select((table::account_id, table::expires_at))
+        .select((table::account_id, table::expires_at, table::details))
         .first(db.conn())
         .optional()?;
-    Ok(row.map(|(account, until)| Link { account: account.map(AccountId), expires_at: moment(until) }))
+    Ok(row.map(|(account, until, details)| Link { account: account.map(AccountId), expires_at: moment(until), mailed: details != SHOWN }))
 }
 
 /// Uses a link up; `false` where it was used or is late. Of two at once one wins.
@@ -119,17 +115,30 @@ pub struct Invitation {
     pub expires_at: Time,
 }
 
-/// Adds an invitation to a tenant.
+/// A link of an invitation that is to be stored.
+#[derive(Debug)]
+pub struct NewInvitation<'a> {
+    /// The name of the invitation, which its links share.
+    pub id: &'a str,
+    /// Who is invited.
+    pub email: &'a EmailAddress,
+    /// Who is invited to what, as the action writes it down.
+    pub details: &'a str,
+}
+
+/// Adds a link of an invitation to a tenant.
 ///
 /// # Errors
 /// The database is away.
-pub fn invite(tx: &mut Tx<'_>, hash: &[u8; 32], tenant: TenantId, details: &str, until: Time) -> Result<(), StoreError> {
+pub fn invite(tx: &mut Tx<'_>, hash: &[u8; 32], tenant: TenantId, new: &NewInvitation<'_>, until: Time) -> Result<(), StoreError> {
     diesel::insert_into(table::table)
         .values((
             table::hash.eq(hash.to_vec()),
             table::purpose.eq(word(Purpose::Invite)),
             table::tenant_id.eq(tenant.number()),
-            table::details.eq(details),
+            table::details.eq(new.details),
+            table::invitation.eq(new.id),
+            table::email.eq(new.email.canonical()),
             table::created_at.eq(micros(tx.now())),
             table::expires_at.eq(micros(until)),
         ))
@@ -151,32 +160,66 @@ pub fn invitation(db: &mut Db, hash: &[u8; 32], now: Time) -> Result<Option<Invi
     Ok(row.and_then(|(tenant, details, until)| Some(Invitation { tenant: TenantId::from_row(tenant?), details, expires_at: moment(until) })))
 }
 
-/// The invitations to a tenant that wait, newest first, each with the hash that it is stored under; 200 at most.
+/// The invitations to a tenant that wait and whose address contains `text`, newest first: `most` of them after the first `skip`. Each
+/// once, though it has a link that was shown and one that was mailed.
 ///
 /// # Errors
 /// The database is away.
-pub fn invitations(db: &mut Db, tenant: TenantId, now: Time) -> Result<Vec<(Vec<u8>, Invitation)>, StoreError> {
-    let rows: Vec<(Vec<u8>, String, i64)> = table::table
+pub fn invitations(db: &mut Db, tenant: TenantId, text: &str, (skip, most): (i64, i64), now: Time) -> Result<Vec<Invitation>, StoreError> {
+    let rows: Vec<(String, i64)> = table::table
         .filter(table::purpose.eq(word(Purpose::Invite)).and(table::tenant_id.eq(tenant.number())))
         .filter(table::used_at.is_null().and(table::expires_at.gt(micros(now))))
-        .order(table::created_at.desc())
-        .limit(200)
-        .select((table::hash, table::details, table::expires_at))
+        .filter(table::details.not_like("%\"mailed\":true%"))
+        .filter(table::email.like(super::members::containing(text)).escape('\\'))
+        .order((table::created_at.desc(), table::hash))
+        .offset(skip)
+        .limit(most)
+        .select((table::details, table::expires_at))
         .load(db.conn())?;
-    Ok(rows.into_iter().map(|(hash, details, until)| (hash, Invitation { tenant, details, expires_at: moment(until) })).collect())
+    Ok(rows.into_iter().map(|(details, until)| Invitation { tenant, details, expires_at: moment(until) }).collect())
 }
 
-/// What the invitations to all tenants that wait say, newest first; 10 000 at most.
+/// Uses up every link of the invitation of this name to a tenant. What it says; `None` where none waits.
 ///
 /// # Errors
 /// The database is away.
-pub fn all_invitations(db: &mut Db, now: Time) -> Result<Vec<String>, StoreError> {
-    Ok(table::table
-        .filter(table::purpose.eq(word(Purpose::Invite)).and(table::used_at.is_null()).and(table::expires_at.gt(micros(now))))
-        .order(table::created_at.desc())
-        .limit(10_000)
-        .select(table::details)
-        .load(db.conn())?)
+pub fn end_invitation(tx: &mut Tx<'_>, tenant: TenantId, id: &str) -> Result<Option<String>, StoreError> {
+    let now = micros(tx.now());
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let open = table::table
+        .filter(table::purpose.eq(word(Purpose::Invite)).and(table::tenant_id.eq(tenant.number())).and(table::invitation.eq(id)))
+        .filter(table::used_at.is_null().and(table::expires_at.gt(now)));
+    let details: Option<String> = open.select(table::details).first(tx.conn()).optional()?;
+    diesel::update(open).set(table::used_at.eq(now)).execute(tx.conn())?;
+    Ok(details)
+}
+
+/// Uses up every link of the invitations of an address to a tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn end_invitations_of(tx: &mut Tx<'_>, tenant: TenantId, email: &EmailAddress) -> Result<(), StoreError> {
+    let now = micros(tx.now());
+    let open = table::table
+        .filter(table::purpose.eq(word(Purpose::Invite)).and(table::tenant_id.eq(tenant.number())).and(table::email.eq(email.canonical())))
+        .filter(table::used_at.is_null());
+    diesel::update(open).set(table::used_at.eq(now)).execute(tx.conn())?;
+    Ok(())
+}
+
+/// Whether an address in its canonical spelling is invited to any tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn is_invited(db: &mut Db, canonical: &str, now: Time) -> Result<bool, StoreError> {
+    let waiting: i64 = table::table
+        .filter(table::purpose.eq(word(Purpose::Invite)).and(table::email.eq(canonical)))
+        .filter(table::used_at.is_null().and(table::expires_at.gt(micros(now))))
+        .count()
+        .get_result(db.conn())?;
+    Ok(waiting > 0)
 }
 
 /// The stored word of links that confirm a new address.

@@ -111,6 +111,11 @@ impl Acting {
         self.permissions.has(permission)
     }
 
+    /// Whether the member looks after the tenant: the one who may open it, to read, while it is suspended.
+    pub fn is_admin(&self) -> bool {
+        self.may(Permission::MembersManage) || self.may(Permission::SettingsManage)
+    }
+
     /// What the member may look at.
     pub fn reach(&self) -> Reach {
         if self.may(Permission::KeysReadAny) { Reach { tenant: self.tenant.id, owners: None } } else { Reach::own(self) }

@@ -92,6 +92,8 @@ diesel::table! {
         created_at -> BigInt,
         expires_at -> BigInt,
         used_at -> Nullable<BigInt>,
+        invitation -> Nullable<Text>,
+        email -> Nullable<Text>,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt::Write as _};
 use diesel::{prelude::*, upsert::excluded};
 
 use super::{
-    StoreError, Tx, micros, per_backend,
+    Db, StoreError, Tx, micros, per_backend,
     schema::{gateways, key_usage as usage, keys as table},
 };
 use crate::domain::{
@@ -213,4 +213,13 @@ pub fn purge(tx: &mut Tx<'_>, tenant: TenantId, before: Time, most: i64) -> Resu
     let Some(hour) = oldest.filter(|hour| *hour < before.timestamp().div_euclid(3600)) else { return Ok(0) };
     let keys: Vec<String> = usage::table.filter(of_tenant.and(usage::hour.eq(hour))).limit(most).select(usage::key_id).load(tx.conn())?;
     Ok(diesel::delete(usage::table.filter(of_tenant.and(usage::hour.eq(hour)).and(usage::key_id.eq_any(keys)))).execute(tx.conn())?)
+}
+
+/// Whether a tenant has counters from before a moment.
+///
+/// # Errors
+/// The database is away.
+pub fn has_before(db: &mut Db, tenant: TenantId, before: Time) -> Result<bool, StoreError> {
+    let oldest: Option<i64> = usage::table.filter(usage::tenant_id.eq(tenant.number())).select(diesel::dsl::min(usage::hour)).first(db.conn())?;
+    Ok(oldest.is_some_and(|hour| hour < before.timestamp().div_euclid(3600)))
 }

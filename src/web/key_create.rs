@@ -23,7 +23,7 @@ use crate::{
         ids::MemberId,
         lifetime,
         permission::Permission,
-        time::{date, date_time},
+        time::{Time, date, date_time},
         token::base62,
     },
     store::{
@@ -78,10 +78,12 @@ pub(super) struct Asked {
     pub owners: Vec<Offered>,
     pub used: i64,
     pub limit: i64,
+    /// What the keys are that count; empty where one more may be made.
+    pub parts: String,
     pub offer: Offer,
 }
 
-fn ask(db: &mut Db, acting: &Acting, owner: MemberId, sought: &Sought) -> Result<Option<Asked>, StoreError> {
+fn ask(db: &mut Db, acting: &Acting, owner: MemberId, sought: &Sought, now: Time) -> Result<Option<Asked>, StoreError> {
     let tenant = &acting.tenant;
     let Some(owner) = members::find(db, tenant.id, owner)?.filter(|owner| owner.removed_at.is_none()) else { return Ok(None) };
     let mut people = if acting.may(Permission::KeysManageAny) {
@@ -95,6 +97,7 @@ fn ask(db: &mut Db, acting: &Acting, owner: MemberId, sought: &Sought) -> Result
     }
     let used = rows::count_for_limit(db, tenant.id, owner.id)?;
     let limit = owner.key_limit.unwrap_or(tenant.settings.keys_per_member.into());
+    let parts = if used >= limit { format!(": {}", rows::parts(db, tenant.id, owner.id, now)?) } else { String::new() };
     let offer = key_fields::offer(db, acting, &owner, None, sought)?;
     let owners = people
         .into_iter()
@@ -104,13 +107,14 @@ fn ask(db: &mut Db, acting: &Acting, owner: MemberId, sought: &Sought) -> Result
             Offered { value: person.id.to_string(), label, says: String::new() }
         })
         .collect();
-    Ok(Some(Asked { owner, owners, used, limit, offer }))
+    Ok(Some(Asked { owner, owners, used, limit, parts, offer }))
 }
 
 /// Whose key it becomes, and what it may be given, where the member may make one.
 pub(super) async fn asked(member: &Member, owner: MemberId, sought: Sought) -> Result<Asked, WebError> {
     let acting = member.acting.clone();
-    let asked: Result<_, StoreError> = member.read(move |db, _| ask(db, &acting, owner, &sought)).await;
+    let now = member.by().now;
+    let asked: Result<_, StoreError> = member.read(move |db, _| ask(db, &acting, owner, &sought, now)).await;
     let asked = asked?.ok_or(WebError::NotFound)?;
     if member.acting.may_manage(asked.owner.id) { Ok(asked) } else { Err(member.forbidden(Permission::KeysManageAny)) }
 }
@@ -128,7 +132,7 @@ fn blocked(member: &Member, off: bool, lead: String, words: String) -> WebResult
 }
 
 fn page(member: &Member, form: Form, asked: Asked) -> WebResult {
-    let Asked { owner, owners, used, limit, mut offer } = asked;
+    let Asked { owner, owners, used, limit, mut offer, .. } = asked;
     offer.follow(&form);
     let tenant = &member.acting.tenant;
     let now = member.by().now;
@@ -191,11 +195,11 @@ pub async fn form(member: Member, req: HttpRequest) -> WebResult {
 }
 
 fn limit_words(member: &Member, asked: &Asked) -> String {
-    let (used, limit) = (asked.used, asked.limit);
+    let (used, limit, parts) = (asked.used, asked.limit, &asked.parts);
     if asked.owner.id == member.acting.id {
-        format!("You have {used} of {limit} keys. Revoke or delete one, or ask a tenant admin to raise the limit.")
+        format!("You have {used} of {limit} keys{parts}. Revoke or delete one, or ask a tenant admin to raise the limit.")
     } else {
-        format!("{} has {used} of {limit} keys. Revoke or delete one, or ask a tenant admin to raise the limit.", asked.owner.name)
+        format!("{} has {used} of {limit} keys{parts}. Revoke or delete one, or ask a tenant admin to raise the limit.", asked.owner.name)
     }
 }
 

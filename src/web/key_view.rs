@@ -212,8 +212,10 @@ pub fn menu(key: &Key, acting: &Acting, now: Time) -> Vec<Vec<MenuItem>> {
     let link = |symbol, label, url: String| MenuItem { symbol, label, url, dialog: false, posts: false, danger: false };
     let ask = |symbol, label, verb: &str| MenuItem { dialog: true, ..link(symbol, label, format!("{base}/{verb}")) };
     let (settings, life) = (&acting.tenant.settings, &key.life);
-    let is_open = life.revoked_at.is_none();
-    let manages = acting.may_manage(key.owner);
+    // In a suspended tenant nothing is done, only looked at.
+    let acts = acting.tenant.suspended_at.is_none();
+    let is_open = life.revoked_at.is_none() && acts;
+    let manages = acting.may_manage(key.owner) && acts;
     let mut look = vec![link("file-text", "View details", base.clone())];
     if manages && is_open {
         look.push(link("pencil", "Edit", format!("{base}/edit")));
@@ -229,7 +231,7 @@ pub fn menu(key: &Key, acting: &Acting, now: Time) -> Vec<Vec<MenuItem>> {
             renew.push(ask("calendar-plus", "Renew…", "renew"));
         }
     }
-    if key.overlap(now).is_some() && (manages || acting.may(Permission::KeysRevokeAny)) {
+    if acts && key.overlap(now).is_some() && (manages || acting.may(Permission::KeysRevokeAny)) {
         renew.push(ask("unlink", "Finish now…", "finish"));
     }
     if is_open && acting.may(Permission::MembersManage) {
@@ -245,7 +247,7 @@ pub fn menu(key: &Key, acting: &Acting, now: Time) -> Vec<Vec<MenuItem>> {
         }
         stop.push(MenuItem { danger: true, ..ask("ban", "Revoke…", "revoke") });
     }
-    if acting.may_delete(key.owner) {
+    if acts && acting.may_delete(key.owner) {
         stop.push(MenuItem { danger: true, ..ask("trash-2", "Delete…", "delete") });
     }
     [look, renew, stop].into_iter().filter(|group| !group.is_empty()).collect()

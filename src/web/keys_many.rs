@@ -467,7 +467,7 @@ impl Batch {
         let mut words = format!("{} {} {}.", shown(self.done), plural(self.done), verb.past());
         if self.skipped > 0 {
             words.push_str(&format!(
-                " {} changed meanwhile and {} left as {}.",
+                " {} changed meanwhile, or may not be changed by you, and {} left as {}.",
                 shown(self.skipped),
                 if self.skipped == 1 { "was" } else { "were" },
                 if self.skipped == 1 { "it is" } else { "they are" }

@@ -33,8 +33,14 @@ pub struct OwnKeys {
     pub may_create: bool,
     /// How many keys count against the limit, and the limit.
     pub limit: (i64, i64),
+    /// What those keys are, where no more may be made.
+    pub parts: String,
     /// Whether the tenant's keys are turned off.
     pub keys_off: bool,
+    /// The tenant's name, where it is suspended.
+    pub suspended: String,
+    /// Whether the keys may be looked at: while the tenant is suspended by its admins alone.
+    pub may_look: bool,
     /// Where a key is created.
     pub create_url: String,
     previous: String,
@@ -68,13 +74,17 @@ impl OwnKeys {
             })
         };
         let limit = i64::from(settings.keys_per_member);
-        let may_create = acting.may(Permission::KeysManageOwn) && settings.keys_enabled && used < limit;
+        let suspended = acting.tenant.suspended_at.is_some();
+        let may_create = !suspended && acting.may(Permission::KeysManageOwn) && settings.keys_enabled && used < limit;
         Ok(Self {
             total: all.to_string(),
             is_empty: all.is_none(),
             may_create,
             limit: (used, limit),
+            parts: if used >= limit { format!(": {}", key_rows::parts(db, acting.tenant.id, acting.id, now)?) } else { String::new() },
             keys_off: !settings.keys_enabled,
+            suspended: if suspended { acting.tenant.name.clone() } else { String::new() },
+            may_look: !suspended || acting.is_admin(),
             create_url: format!("/t/{}/keys/new", acting.tenant.slug),
             find_url: format!("/t/{}/keys/find", acting.tenant.slug),
             range: format!("{}–{} of {all}", found.page.before + 1, found.page.before + found.rows.len() as u64),

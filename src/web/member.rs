@@ -353,13 +353,20 @@ struct Suspend {
     suspends: bool,
     service: bool,
     keys: usize,
-    used: Vec<String>,
+    used: usize,
+    /// The name of the one that was used last; empty where it is out of reach.
+    latest: String,
 }
 
 async fn suspend_question(member: &Member, id: MemberId, suspends: bool, form: &Form) -> WebResult {
     let (tenant, now) = (member.acting.tenant.id, member.by().now);
-    let read: Result<_, StoreError> = member.read(move |db, _| Ok((members::find(db, tenant, id)?, hand_over::keys_of(db, tenant, id)?))).await;
-    let (found, keys) = read?;
+    let read: Result<_, StoreError> = member
+        .read(move |db, reach| {
+            let sees = reach.owners().is_none_or(|owners| owners.contains(&id.0));
+            Ok((members::find(db, tenant, id)?, hand_over::keys_of(db, tenant, id)?, sees))
+        })
+        .await;
+    let (found, keys, sees) = read?;
     let who = found.filter(|member| member.removed_at.is_none()).ok_or(WebError::NotFound)?;
     let hour = now - chrono::Duration::hours(1);
     let mut used: Vec<&Key> = keys.iter().filter(|key| key.last_used.as_ref().is_some_and(|used| used.at > hour)).collect();
@@ -375,7 +382,8 @@ async fn suspend_question(member: &Member, id: MemberId, suspends: bool, form: &
         crumbs: crumbs(member, id, &who.name),
         ..Question::default()
     };
-    let body = Suspend { suspends, service: who.is_service(), keys: keys.len(), used: used.iter().map(|key| key.name.to_string()).collect() };
+    let latest = used.first().filter(|_| sees).map(|key| key.name.to_string()).unwrap_or_default();
+    let body = Suspend { suspends, service: who.is_service(), keys: keys.len(), used: used.len(), latest };
     ask(&member.frame, &question, form, &body)
 }
 

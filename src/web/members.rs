@@ -31,6 +31,8 @@ use crate::{
 
 /// How many members a page has.
 const PAGE: usize = 50;
+/// How many invitations it has.
+const WAITING: i64 = 50;
 
 /// A tab above the list.
 pub(super) struct TabLink {
@@ -90,6 +92,8 @@ struct ListPage {
     previous: String,
     next: String,
     waiting: Vec<Waiting>,
+    newer_invitations: String,
+    older_invitations: String,
 }
 
 const KINDS: [(Kind, &str, &str); 3] = [(Kind::All, "", "All"), (Kind::People, "people", "People"), (Kind::Services, "service", "Service accounts")];
@@ -125,7 +129,7 @@ pub(super) fn tabs(member: &Member, counts: (i64, i64, i64), roles: usize, curre
 pub async fn list(member: Member, req: HttpRequest) -> WebResult {
     member.needs(Permission::MembersManage)?;
     let mut asked = Form::from_query(&req)?;
-    asked.only(&["q", "kind", "role", "status", "after", "before"])?;
+    asked.only(&["q", "kind", "role", "status", "after", "before", "invitations"])?;
     let (kind, kind_word, _) = KINDS.into_iter().find(|(_, word, _)| *word == asked.text("kind")).ok_or(WebError::NotFound)?;
     let filter = Filter {
         text: asked.text("q").trim().chars().take(200).collect(),
@@ -142,30 +146,35 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
         (_, Ok(id)) => Some(From::Before(MemberId(id))),
         _ => None,
     };
+    let skip = asked.text("invitations").parse::<i64>().unwrap_or(0).clamp(0, 1_000_000);
     let (tenant, now, narrowed) = (member.acting.tenant.clone(), member.by().now, filter.clone());
     let read: Result<_, StoreError> = member
         .read(move |db, _| {
             let page = member_list::page(db, tenant.id, &narrowed, from, PAGE)?;
             let counts = member_list::counts(db, tenant.id)?;
             let roles = console_roles::all(db, &tenant)?;
-            Ok((page, counts, roles, invitations::waiting(db, &tenant, now)?))
+            Ok((page, counts, roles, invitations::waiting(db, &tenant, &narrowed.text, (skip, WAITING + 1), now)?))
         })
         .await;
-    let (page, counts, roles, waiting) = read?;
+    let (page, counts, roles, mut waiting) = read?;
     let base = member.url("/members");
-    let link = |name: &str, id: Option<MemberId>| {
-        id.map_or_else(String::new, |id| {
+    let link = |name: &str, at: Option<String>| {
+        at.map_or_else(String::new, |at| {
             let mut fields: Vec<(&str, String)> = ["q", "kind", "role", "status"]
                 .into_iter()
                 .map(|name| (name, asked.text(name).to_owned()))
                 .filter(|(_, value)| !value.is_empty())
                 .collect();
-            fields.push((name, id.to_string()));
+            fields.push((name, at));
             format!("{base}{}", query(&fields))
         })
     };
-    let previous = link("before", page.lines.first().filter(|_| page.before).map(|line| line.member.id));
-    let next = link("after", page.lines.last().filter(|_| page.after).map(|line| line.member.id));
+    let previous = link("before", page.lines.first().filter(|_| page.before).map(|line| line.member.id.to_string()));
+    let next = link("after", page.lines.last().filter(|_| page.after).map(|line| line.member.id.to_string()));
+    let older = waiting.len() > usize::try_from(WAITING).unwrap_or_default();
+    waiting.truncate(usize::try_from(WAITING).unwrap_or_default());
+    let newer_invitations = link("invitations", (skip > 0).then(|| (skip - WAITING).max(0).to_string()));
+    let older_invitations = link("invitations", older.then(|| (skip + WAITING).to_string()));
     let most = i64::from(member.acting.tenant.settings.keys_per_member);
     let may_create = member.may(Permission::KeysManageAny) && member.acting.tenant.settings.keys_enabled;
     let rows = page
@@ -217,6 +226,8 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
         previous,
         next,
         waiting,
+        newer_invitations,
+        older_invitations,
         base,
     })
 }
@@ -300,6 +311,7 @@ pub async fn invite(member: Member, mut form: Form) -> WebResult {
             let field = match error {
                 MemberError::NoSuchResource(_) => "chosen",
                 MemberError::InvitedTooOften => "email",
+                MemberError::NoSuchAccessRole => "access",
                 _ => "role",
             };
             refused(&member, error).map_or_else(Err, |words| {

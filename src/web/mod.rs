@@ -96,6 +96,7 @@ pub mod roles;
 pub mod session;
 pub mod set_up;
 pub mod settings;
+mod settings_asks;
 pub mod sign_in;
 pub mod site;
 pub mod two_step;

@@ -374,8 +374,7 @@ impl FromRequest for Member {
             let Arriving { site, account, acting, frame, by, .. } = arriving;
             let acting = acting.ok_or(WebError::NotFound)?;
             if acting.tenant.suspended_at.is_some() {
-                let admin = acting.may(Permission::MembersManage) || acting.may(Permission::SettingsManage);
-                if !admin || ![Method::GET, Method::HEAD].contains(req.method()) {
+                if !acting.is_admin() || ![Method::GET, Method::HEAD].contains(req.method()) {
                     return Err(WebError::Forbidden(format!(
                         "{} is suspended: its keys are refused, and its admins may only look. The installation owner can bring it back.",
                         acting.tenant.name

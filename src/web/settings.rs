@@ -6,19 +6,21 @@ use askama::Template;
 use super::{
     error::WebError,
     form::Form,
-    page::{self, Frame, Link, Question, WebResult, ask, done, show_as, status_of},
+    page::{self, Frame, Link, Question, WebResult, done, show_as, status_of},
     session::Member,
+    settings_asks,
 };
 use crate::{
     actions::{
         credentials::{self, CodeError},
+        roles::disable_all,
         tenants::{SettingsError, change_settings},
     },
     domain::{
+        ids::KeyId,
         lifetime::Lifetime,
         permission::Permission,
         tenant::{KeepRule, Settings},
-        time::days,
     },
     store::{
         StoreError,
@@ -39,12 +41,16 @@ struct SettingsPage {
 }
 
 /// The fields of each card, in the order of the page.
-const CARDS: [(&str, &[&str]); 4] = [
+const CARDS: [(&str, &[&str]); 5] = [
     ("limits", &["maximum", "default", "default_days", "per_member"]),
     ("life", &["grace", "notices", "extensions", "overlap", "keep", "confirmed"]),
-    ("admins", &["see_all", "manage_all", "delete"]),
+    ("admins", &["see_all", "manage_all", "delete", "disable*", "confirmed"]),
     ("codes", &["code_create", "code_enable", "code_turn_on", "require_totp"]),
+    ("retention", &["events", "usage", "confirmed"]),
 ];
+
+/// How many days something may be kept.
+const KEPT: (u32, u32) = (1, 3650);
 
 /// `GET /t/{tenant}/settings`
 pub async fn show(member: Member) -> WebResult {
@@ -100,6 +106,8 @@ fn filled(settings: &Settings) -> Form {
         ("extensions", settings.extensions.to_string()),
         ("overlap", settings.overlap_days.to_string()),
         ("keep", keep.to_owned()),
+        ("events", settings.retention.events.to_string()),
+        ("usage", settings.retention.usage.to_string()),
     ];
     Form::filled(texts.into_iter().chain(boxes.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "on".to_owned()))))
 }
@@ -131,11 +139,8 @@ fn read(card: &str, form: &mut Form, settings: &mut Settings) {
             };
             let per_member = form.parse("per_member", |text| number(text, 1, 1000));
             if let (Some(maximum), Some(default), Some(per_member)) = (maximum, default, per_member) {
-                if let Some(max) = maximum.filter(|max| default.is_some_and(|default| default.counted_days() > *max)) {
-                    form.wrong("default", format!("Choose {max} days or fewer, the maximum lifetime above."));
-                }
                 settings.maximum_days = maximum;
-                // Never stays the tenant's wish; while there is a maximum, forms start with that.
+                // It stays the tenant's wish; while the maximum is less, forms start with that.
                 settings.default_lifetime = default;
                 settings.keys_per_member = per_member;
             }
@@ -165,6 +170,14 @@ fn read(card: &str, form: &mut Form, settings: &mut Settings) {
             settings.admins_manage_all = form.checked("manage_all") && settings.admins_see_all;
             settings.admins_delete = form.checked("delete");
         }
+        "retention" => {
+            let events = form.parse("events", |text| number(text, KEPT.0, KEPT.1));
+            let usage = form.parse("usage", |text| number(text, KEPT.0, KEPT.1));
+            if let (Some(events), Some(usage)) = (events, usage) {
+                settings.retention.events = events;
+                settings.retention.usage = usage;
+            }
+        }
         _ => {
             settings.code_actions.create_and_renew = form.checked("code_create");
             settings.code_actions.enable = form.checked("code_enable");
@@ -172,14 +185,6 @@ fn read(card: &str, form: &mut Form, settings: &mut Settings) {
             settings.require_totp = form.checked("require_totp");
         }
     }
-}
-
-#[derive(Template)]
-#[template(path = "settings/shorter_grace.html")]
-struct ShorterGrace {
-    stop: usize,
-    days: u32,
-    fields: Vec<(&'static str, String)>,
 }
 
 /// `POST /t/{tenant}/settings/{card}`
@@ -192,16 +197,27 @@ pub async fn save(member: Member, path: Path<(String, String)>, mut form: Form) 
     if form.has_errors() {
         return page(&member, with_others(&member.acting.tenant.settings, form, fields));
     }
-    if *card == "life" && settings.grace_days < member.acting.tenant.settings.grace_days && !form.checked("confirmed") {
-        let stop = stopping(&member, settings.grace_days).await?;
-        if stop > 0 {
-            return ask_shorter_grace(&member, &form, stop, settings.grace_days);
+    let disable: Option<Vec<KeyId>> = form.all("disable").map(KeyId::parse).collect();
+    let disable = disable.ok_or(WebError::NotFound)?;
+    if !form.checked("confirmed") {
+        let asked = match *card {
+            "life" => settings_asks::shorter_grace(&member, &form, &settings).await?,
+            "admins" => settings_asks::admins_lose(&member, &form, &settings).await?,
+            "retention" => settings_asks::shorter_retention(&member, &form, &settings).await?,
+            _ => None,
+        };
+        if let Some(question) = asked {
+            return question;
         }
     }
     let card = *card;
     let sent = form.clone();
-    let saved: Result<_, SettingsError> =
-        member.write(move |tx, by| change_settings(tx, by, move |settings| read(card, &mut sent.clone(), settings), None)).await;
+    let saved: Result<_, SettingsError> = member
+        .write(move |tx, by| {
+            disable_all(tx, by, &disable)?;
+            change_settings(tx, by, move |settings| read(card, &mut sent.clone(), settings), None)
+        })
+        .await;
     match saved {
         Ok(_) => done(&member.site, &member.frame, "Settings saved.", &member.url("/settings")),
         Err(error) => refused(&member, with_others(&member.acting.tenant.settings, form, fields), error),
@@ -230,26 +246,6 @@ fn refused(member: &Member, mut form: Form, error: SettingsError) -> WebResult {
             page(member, form)
         }
     }
-}
-
-async fn stopping(member: &Member, grace_days: u32) -> Result<usize, WebError> {
-    let (tenant, now) = (member.acting.tenant.clone(), member.by().now);
-    let ends: Result<_, StoreError> = member.read(move |db, _| tenants::in_grace(db, &tenant, now)).await;
-    Ok(ends?.into_iter().filter(|end| *end + days(grace_days.into()) <= now).count())
-}
-
-fn ask_shorter_grace(member: &Member, form: &Form, stop: usize, grace_days: u32) -> WebResult {
-    let fields = ["grace", "notices", "extensions", "overlap", "keep"].map(|name| (name, form.text(name).to_owned())).to_vec();
-    let question = Question {
-        asks: format!("Shorten the grace to {grace_days} days?"),
-        action: member.url("/settings/life"),
-        submit: "Save expiry and roll".into(),
-        danger: true,
-        cancel: member.url("/settings"),
-        crumbs: vec![Link::new("Settings", member.url("/settings"))],
-        ..Question::default()
-    };
-    ask(&member.frame, &question, &Form::default(), &ShorterGrace { stop, days: grace_days, fields })
 }
 
 #[derive(Template)]

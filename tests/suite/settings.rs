@@ -79,4 +79,53 @@ both! {
         assert!(page.find("#see_all[checked]").is_none() && page.find("#manage_all[checked]").is_none());
         assert_eq!(ada.get(&format!("/t/acme/keys/{}", app.fixture.key("dora").id)).status, 404);
     }
+
+    fn keeping_less_says_what_goes_and_when(app) {
+        let ada = app.signed_in("ada");
+        let page = ada.open("/t/acme/settings");
+        assert_eq!((page.attributes("#events", "value"), page.attributes("#usage", "value")), (vec!["400".to_owned()], vec!["400".to_owned()]));
+        for (field, bad) in [("events", "0"), ("events", "3651"), ("usage", "x")] {
+            let wrong = ada.submit_to("/t/acme/settings", "/t/acme/settings/retention", &[(field, bad)]);
+            assert_eq!(wrong.status, 422);
+            assert_eq!(wrong.texts(&format!("#{field}-e")), ["Enter a whole number from 1 to 3650."]);
+            assert_eq!(wrong.attributes(&format!("#{field}"), "value"), [bad]);
+        }
+        // Four keys were made 60 days ago in acme and globex; acme's three are its events of then.
+        let asked = ada.submit_to("/t/acme/settings", "/t/acme/settings/retention", &[("events", "30")]);
+        assert!(asked.says("Keep less than now?") && asked.says("3 events older than 30 days go") && asked.says("06:00 UTC"), "{}", asked.text());
+        let kept = |app: &crate::support::TestApp| app.read(|db| keyward::store::tenants::get(db, app.fixture.tenants["acme"])).settings.retention;
+        assert_eq!(kept(app).events, 400, "asking changes nothing");
+        assert_eq!(ada.send(&asked, "/t/acme/settings/retention", &[]).status, 303);
+        assert_eq!((kept(app).events, kept(app).usage, kept(app).access_log), (30, 400, 30));
+        assert_eq!(ada.submit_to("/t/acme/settings", "/t/acme/settings/retention", &[("events", "3650"), ("usage", "1")]).status, 303, "nothing goes");
+    }
+
+    fn taking_keys_from_admins_asks_first_and_names_what_they_lose(app) {
+        let ada = app.signed_in("ada");
+        let boxes = |ticked: &[&str]| {
+            let form: Vec<_> = ada.open("/t/acme/settings").form("/t/acme/settings/admins").into_iter().filter(|(name, _)| name == "csrf").collect();
+            let csrf = form.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            ada.post("/t/acme/settings/admins", &csrf.chain(ticked.iter().map(|name| (*name, "on"))).collect::<Vec<_>>())
+        };
+        assert_eq!(boxes(&["see_all", "manage_all", "delete"]).status, 303);
+        let made = ada.submit("/t/acme/keys/new", &[("name", "of ada")]);
+        let token = made.find("#c-tok").unwrap();
+        let asked = boxes(&["see_all", "delete"]);
+        assert!(asked.status == 200 && asked.says("Take managing keys from Tenant admins?"), "{}", asked.text());
+        assert!(asked.says("Ada Example") && asked.says("of ada") && !asked.says("key of dora"), "{}", asked.text());
+        let settings = || app.read(|db| keyward::store::tenants::get(db, app.fixture.tenants["acme"])).settings;
+        assert!(settings().admins_manage_all, "asking changes nothing");
+        let key = asked.attributes("input[name=disable]", "value").remove(0);
+        assert_eq!(ada.send(&asked, "/t/acme/settings/admins", &[("disable", &key)]).status, 303);
+        assert!(!settings().admins_manage_all && settings().admins_see_all && settings().admins_delete);
+        assert_eq!(app.verify(&token), "disabled");
+
+        // What an admin disabled nobody could enable any more.
+        assert_eq!(ada.submit(&format!("/t/acme/keys/{}/disable", app.fixture.key("dora").id), &[]).status, 303);
+        let asked = boxes(&["delete"]);
+        assert!(asked.says("Hide the keys of others") && asked.says("1 key was disabled by somebody else than its owner"), "{}", asked.text());
+        assert!(settings().admins_see_all);
+        assert_eq!(ada.send(&asked, "/t/acme/settings/admins", &[]).status, 303);
+        assert!(!settings().admins_see_all && settings().admins_delete);
+    }
 }

@@ -225,6 +225,31 @@ both! {
             }
         }
     }
+
+    fn into_a_suspended_tenant_only_its_admins_sign_in(app) {
+        let (dora, mia) = (app.signed_in("dora"), app.signed_in("mia"));
+        let root = app.signed_in("root");
+        assert_eq!(root.submit(&format!("{LIST}/acme/suspend"), &[]).status, 303);
+        let person = app.person("dora");
+        let refused = app.browser().submit("/login", &[("email", &person.email), ("password", person.password)]);
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        let wrong = app.browser().submit("/login", &[("email", &person.email), ("password", "not her password")]);
+        assert_eq!(refused.text().replace(&person.email, ""), wrong.text().replace(&person.email, ""), "the same words");
+        // Who was signed in sees why there are no keys, and is offered nothing.
+        let page = dora.open("/profile?tenant=acme");
+        assert!(page.says("Acme is suspended.") && !page.says("key of dora") && !page.body.contains("/keys/new"), "{}", page.text());
+        // Her other tenant lets mia in.
+        assert_eq!(mia.open("/profile?tenant=globex").status, 200);
+        app.signed_in("mia");
+        let ada = app.signed_in("ada");
+        let grid = ada.open("/t/acme/keys");
+        assert!(grid.says("key of dora"), "{}", grid.text());
+        for verb in ["/edit", "/roll", "/renew", "/disable", "/revoke", "/delete", "/hand-over"] {
+            assert!(!grid.body.contains(&format!("{}{verb}", app.fixture.key("dora").id)), "{verb} is drawn");
+        }
+        assert_eq!(root.submit(&format!("{LIST}/acme/restore"), &[]).status, 303);
+        assert!(app.signed_in("dora").open("/profile?tenant=acme").says("key of dora"));
+    }
 }
 
 #[test]

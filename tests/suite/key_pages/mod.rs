@@ -6,6 +6,8 @@ mod keepers;
 mod life;
 mod looks;
 mod refusals;
+mod tenant_rules;
+mod turns;
 
 use keyward::{
     chance,

@@ -91,7 +91,7 @@ both! {
         });
         assert_eq!((made, count(app, "emil")), (4, 5));
         let page = emil.open("/t/acme/keys/new");
-        assert!(page.says("You have 5 of 5 keys. Revoke or delete one, or ask a tenant admin to raise the limit."), "{}", page.text());
+        assert!(page.says("You have 5 of 5 keys: 5 active. Revoke or delete one, or ask a tenant admin to raise the limit."), "{}", page.text());
     }
 
     fn nothing_is_made_or_rolled_while_keys_are_off(app) {

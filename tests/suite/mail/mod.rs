@@ -4,6 +4,7 @@ mod causes;
 mod changes;
 mod digests;
 mod first;
+mod invited;
 mod outbox;
 mod peers;
 mod sending;

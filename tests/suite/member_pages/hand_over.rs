@@ -131,4 +131,33 @@ both! {
         assert_eq!(app.verify(&app.fixture.key("ci").token), "valid");
         led_to(&set_roles(&ada, app, "nora", &["Developer"]));
     }
+
+    fn a_key_that_is_handed_over_keeps_what_it_had_cut_to_its_new_owner(app) {
+        let gateway = app.gateway("acme");
+        let verify = |token: &str| {
+            let headers = [("authorization", &*format!("Bearer {gateway}"))];
+            app.call("POST", "/api/v1/keys/verify", &headers, Some(serde_json::json!({ "key": token }))).json()
+        };
+        let ada = app.signed_in("ada");
+        let hand_over = |key: &str, to: &str| {
+            let at = format!("/t/acme/keys/{}/hand-over", app.fixture.key(key).id);
+            let asked = ada.submit(&at, &[("to", &id(app, to))]);
+            led_to(&ada.send(&asked, &at, &[]));
+        };
+        // dora's key follows her: Shipping, Billing and all resources. CI holds Shipping and all resources.
+        hand_over("dora", "acme/ci");
+        let seen = verify(&app.fixture.key("dora").token);
+        assert_eq!(seen["scopes"], serde_json::json!(["shipments:read", "shipments:write"]), "{seen}");
+        assert_eq!(seen["resources"], serde_json::Value::Null, "all stays all: {seen}");
+        // emil holds one resource, and that is what his key takes along.
+        hand_over("emil", "acme/dora");
+        let seen = verify(&app.fixture.key("emil").token);
+        assert_eq!((&seen["scopes"], &seen["resources"]), (&serde_json::json!(["shipments:read", "shipments:write"]), &serde_json::json!(["site:rotterdam"])));
+        // What it has is chosen from now on: it follows no owner.
+        let page = ada.open(&format!("/t/acme/keys/{}", app.fixture.key("emil").id));
+        assert!(page.says("shipments:read, shipments:write") && !page.says("Same as owner"), "{}", page.text());
+        // To somebody with fewer resources: cut.
+        hand_over("dora", "acme/emil");
+        assert_eq!(verify(&app.fixture.key("dora").token)["resources"], serde_json::json!(["site:rotterdam"]));
+    }
 }

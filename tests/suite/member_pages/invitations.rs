@@ -135,4 +135,36 @@ both! {
         assert_eq!(gus.submit(&link, &[]).status, 303);
         assert!(ada.open("/t/acme/members?q=gus").says("Gus Example"));
     }
+
+    fn of_very_many_invitations_the_oldest_is_still_at_hand(app) {
+        let ada = app.signed_in("ada");
+        let first = invite(&ada, "first@acme.example", &["Developer"]);
+        let other = invite(&ada, "other@acme.example", &["Developer"]);
+        for n in 0..118 {
+            app.advance(chrono::Duration::seconds(1));
+            invite(&ada, &format!("guest{n}@acme.example"), &[]);
+        }
+        app.advance(chrono::Duration::seconds(1));
+        // Inviting anew corrects the roles: the first link is dead.
+        invite(&ada, "first@acme.example", &["Auditor"]);
+        assert_eq!(app.browser().get(&first).status, 410);
+        assert_eq!(app.browser().get(&other).status, 200);
+        let mut seen = Vec::new();
+        let mut next = Some("/t/acme/members".to_owned());
+        let mut last = None;
+        while let Some(path) = next {
+            let page = ada.open(&path);
+            seen.extend(page.texts("section[aria-labelledby=waiting] .label"));
+            next = page.attributes("section[aria-labelledby=waiting] a[rel=next]", "href").into_iter().next();
+            last = Some(page);
+        }
+        assert_eq!((seen.len(), seen[0].as_str(), seen[119].as_str()), (120, "first@acme.example", "other@acme.example"));
+        let last = last.unwrap();
+        assert_eq!(last.attributes("section[aria-labelledby=waiting] a[rel=prev]", "href").len(), 1);
+        let withdraw = last.attributes("form[action$=withdraw]", "action").pop().unwrap();
+        assert_eq!(ada.send(&last, &withdraw, &[]).status, 303);
+        assert_eq!(app.browser().get(&other).status, 410);
+        let found = ada.open("/t/acme/members?q=guest117");
+        assert_eq!(found.texts("section[aria-labelledby=waiting] .label"), ["guest117@acme.example"]);
+    }
 }

@@ -158,4 +158,15 @@ both! {
         assert!(page.says("site:hamburg") && !page.says("Billing"), "{}", page.text());
         assert_eq!(app.signed_in("audrey").open(&url(app, "dora", "/access")).status, 403);
     }
+
+    fn who_sees_no_keys_of_others_is_not_told_their_names_by_the_question(app) {
+        let ada = app.signed_in("ada");
+        assert_eq!(app.verify(&app.fixture.key("dora").token), "valid");
+        app.app.gate.verifier.write_tallies();
+        let asked = ada.open(&url(app, "dora", "/suspend"));
+        assert!(asked.says("1 key was used in the last hour, the latest: key of dora."), "{}", asked.text());
+        set(app, |settings| settings.admins_see_all = false);
+        let asked = ada.open(&url(app, "dora", "/suspend"));
+        assert!(asked.says("1 key was used in the last hour.") && !asked.body.contains("key of dora"), "{}", asked.text());
+    }
 }

@@ -186,6 +186,7 @@ pub const IN_A_TENANT: &[Row] = &[
     post("/t/{tenant}/settings/{card=life}",       "403  403  403  403  303").from("/t/{tenant}/settings").with(&[("overlap", "7")]),
     post("/t/{tenant}/settings/{card=admins}",     "403  403  403  403  303").from("/t/{tenant}/settings").with(&[("manage_all", "1")]),
     post("/t/{tenant}/settings/{card=codes}",      "403  403  403  403  303").from("/t/{tenant}/settings").with(&[("code_enable", "1")]),
+    post("/t/{tenant}/settings/{card=retention}",  "403  403  403  403  303").from("/t/{tenant}/settings").with(&[("events", "399")]),
     get("/t/{tenant}/settings/keys",               "403  403  403  403  200"),
     post("/t/{tenant}/settings/keys",              "403  403  403  403  303"),
 ];

@@ -342,7 +342,7 @@ impl<'a> World<'a> {
             let email = email.parse().unwrap();
             let (token, _) = invitations::invite(tx, &by, &InviteForm { email, roles: vec![], access_roles: vec![], resources: ResourceSet::All })?;
             let tenant = tenants::get(tx, tenant)?;
-            let waiting = invitations::waiting(tx, &tenant, now)?;
+            let waiting = invitations::waiting(tx, &tenant, "", (0, 1000), now)?;
             Ok((token.reveal().to_owned(), waiting))
         });
         let (token, waiting) = made.unwrap();
