@@ -443,10 +443,12 @@ pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
         return Err(KeyError::NotAllowed);
     }
     let now = tx.now();
-    let Some(old) = key.old.as_mut().filter(|old| old.stops_at > now) else { return Err(KeyError::NoOverlap) };
-    let planned = old.stops_at;
-    old.stops_at = now;
-    save(tx, &mut key, &owner)?;
+    let Some(planned) = key.overlap(now).map(|old| old.stops_at) else { return Err(KeyError::NoOverlap) };
+    key.old = None;
+    key.changed_at = now;
+    if !keys::finish(tx, &key, key.version, &owner)? {
+        return Err(KeyError::Changed);
+    }
     note(tx, by, Action::KeyFinished, &key, json!({ "old_secret_stops_at": { "from": planned, "to": now } }))?;
     Ok(key)
 }

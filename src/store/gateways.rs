@@ -169,6 +169,12 @@ pub fn roll(tx: &mut Tx<'_>, tenant: TenantId, seen: &Gateway, hash: SecretHash,
             table::version.eq(table::version + 1),
         ))
         .execute(tx.conn())?;
+    if rolled == 1 && micros(stops_at) <= now {
+        // What stops now is forgotten: no clock that goes back makes it work again.
+        diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(seen.id.0))))
+            .set((table::old_hash.eq(None::<Vec<u8>>), table::old_pepper.eq(None::<i64>), table::old_stops_at.eq(None::<i64>)))
+            .execute(tx.conn())?;
+    }
     tx.changed(Change::Tenant(tenant));
     Ok(rolled == 1)
 }

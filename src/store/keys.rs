@@ -489,10 +489,7 @@ pub fn replace_secret(
     assign(&mut row, key, owner);
     let now = micros(tx.now());
     let current = Dead { hash: row.hash.clone(), pepper: row.pepper, made_at: row.made_at, made_by: row.made_by.clone() };
-    let old = match (row.old_hash.clone(), row.old_pepper, row.old_made_at) {
-        (Some(hash), Some(pepper), Some(made_at)) => Some(Dead { hash, pepper, made_at, made_by: row.old_made_by.clone().unwrap_or_default() }),
-        _ => None,
-    };
+    let old = old_secret(&row);
     match older {
         Older::Old(until) => {
             bury(tx, &row, &current, now)?;
@@ -517,15 +514,7 @@ pub fn replace_secret(
                 bury(tx, &row, &old, now)?;
             }
             bury(tx, &row, &current, now)?;
-            row.old_hash = None;
-            row.old_pepper = None;
-            row.old_made_at = None;
-            row.old_made_by = None;
-            row.old_used_at = None;
-            row.old_used_ip = None;
-            row.old_replaced_at = None;
-            row.old_own_expiry = None;
-            row.old_stops_at = None;
+            forget_old(&mut row);
         }
     }
     row.hash = hash.0.to_vec();
@@ -535,6 +524,39 @@ pub fn replace_secret(
     row.used_at = None;
     row.used_ip = None;
     write(tx, &mut row, version)
+}
+
+/// Ends an overlap: the old secret is remembered as dead, so that no clock that goes back makes it work again. Returns whether it
+/// was saved: not if somebody changed the key since it was read as `version`.
+///
+/// # Errors
+/// The database is away.
+pub fn finish(tx: &mut Tx<'_>, key: &Key, version: i64, owner: &Owner) -> Result<bool, StoreError> {
+    let Some(mut row) = hold(tx, key, version)? else { return Ok(false) };
+    assign(&mut row, key, owner);
+    if let Some(old) = old_secret(&row) {
+        let now = micros(tx.now());
+        bury(tx, &row, &old, now)?;
+    }
+    forget_old(&mut row);
+    write(tx, &mut row, version)
+}
+
+fn old_secret(row: &KeyRow) -> Option<Dead> {
+    let (hash, pepper, made_at) = (row.old_hash.clone()?, row.old_pepper?, row.old_made_at?);
+    Some(Dead { hash, pepper, made_at, made_by: row.old_made_by.clone().unwrap_or_default() })
+}
+
+fn forget_old(row: &mut KeyRow) {
+    row.old_hash = None;
+    row.old_pepper = None;
+    row.old_made_at = None;
+    row.old_made_by = None;
+    row.old_used_at = None;
+    row.old_used_ip = None;
+    row.old_replaced_at = None;
+    row.old_own_expiry = None;
+    row.old_stops_at = None;
 }
 
 struct Dead {

@@ -131,6 +131,28 @@ both! {
         assert_eq!(password(&browser, &dora.email, dora.password).status, 422);
     }
 
+    fn a_client_that_goes_away_leaves_room_for_others(app) {
+        let emil = app.person("emil");
+        let address = app.url.strip_prefix("http://").unwrap();
+        for _ in 0..120 {
+            let browser = app.browser();
+            let form = browser.open("/login");
+            let body = format!("csrf={}&email=nobody%40acme.example&password=wrong", form.csrf().unwrap());
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            // The first answer is left unread, so that the system resets the connection when it is closed.
+            let requests = format!(
+                "GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\nPOST /login HTTP/1.1\r\nHost: {address}\r\nOrigin: {}\r\nCookie: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                app.url,
+                browser.cookies(),
+                body.len()
+            );
+            std::io::Write::write_all(&mut stream, requests.as_bytes()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        app.advance(Duration::minutes(20));
+        assert_eq!(password(&app.browser(), &emil.email, emil.password).status, 303);
+    }
+
     fn a_session_ends_after_thirty_minutes_idle_and_twelve_hours_in_all(app) {
         let browser = app.signed_in("emil");
         app.advance(Duration::minutes(30) - Duration::seconds(1));

@@ -35,6 +35,18 @@ both! {
         assert_eq!(app.signed_in("gus").get("/t/acme/keys.csv").status, 404);
     }
 
+    fn a_token_in_the_filter_finds_its_key_and_is_kept_nowhere(app) {
+        let ada = app.signed_in("ada");
+        let key = app.fixture.key("emil");
+        let secret = &key.token[21..];
+        let page = ada.get(&format!("/t/acme/keys?q={}", key.token));
+        assert!(page.says("key of emil") && !page.says("key of dora"), "{}", page.text());
+        assert!(!page.body.contains(secret));
+        assert!(!ada.get(&format!("/t/acme/keys.csv?q={}", key.token)).body.contains(secret));
+        let events = ada.get("/t/acme/events.jsonl").body;
+        assert!(events.contains("key.export") && !events.contains(secret), "{events}");
+    }
+
     fn a_large_export_is_whole(app) {
         add(app, "acme/emil", 'L', &numbered("bulk", 1_234), |_, _| {});
         let rows = with_pythons_csv(&app.signed_in("ada").get("/t/acme/keys.csv?q=bulk").body);

@@ -49,6 +49,18 @@ both! {
         assert_eq!(code_of(app, &gateway, &key.token), "rolled");
         assert_eq!(code_of(app, &gateway, &second), "valid");
         assert_eq!(dora.get(&url(&id, "/finish")).status, 409);
+        app.advance(Duration::minutes(-10));
+        assert_eq!(code_of(app, &gateway, &key.token), "rolled", "not even where the clock goes back");
+    }
+
+    fn who_rolls_because_of_a_leak_is_asked_again_with_the_same_choice(app) {
+        let dora = app.signed_in("dora");
+        let id = app.fixture.key("dora").id.to_string();
+        let form = dora.open(&url(&id, "/roll"));
+        dora.submit(&url(&id, "/edit"), &[("comment", "changed meanwhile")]);
+        let asked = dora.send(&form, &url(&id, "/roll"), &[("stop", "leaked"), ("totp", &app.code("dora"))]);
+        assert_eq!(asked.status, 409, "{}", asked.text());
+        assert_eq!(asked.form(&url(&id, "/roll")).iter().find(|(name, _)| name == "stop").map(|(_, value)| value.as_str()), Some("leaked"));
     }
 
     fn a_leaked_secret_stops_at_once(app) {

@@ -26,6 +26,8 @@ both! {
         let again = ada.send(&wrong, "/t/acme/gateways", &[("totp", &code)]);
         assert_eq!(again.status, 422);
         assert!(again.says("This form was sent before"));
+        let twice = ada.send(&wrong, "/t/acme/gateways", &[("totp", &code)]);
+        assert!(twice.says("This form was sent before"), "whatever became of the code: {}", twice.text());
 
         let list = ada.get("/t/acme/gateways");
         assert!(list.says("eu-1 nginx") && list.says("Active"));
@@ -48,6 +50,39 @@ both! {
         assert_eq!(done.status, 303, "{}", done.text());
         assert_eq!(auth(app, &third, "", &[key]).status, 403);
         assert!(ada.get("/t/acme/gateways").says("Revoked"));
+    }
+
+    fn a_leaked_credential_stops_whatever_the_clock_does(app) {
+        let ada = app.signed_in("ada");
+        let key = ("x-api-key", app.fixture.key("ci").token.as_str());
+        let code = app.code("ada");
+        let first = token(&ada.send(&ada.get("/t/acme/gateways/new"), "/t/acme/gateways", &[("name", "leaky"), ("totp", &code)]));
+        let roll = ada.get("/t/acme/gateways").attributes("a[href$='/roll']", "href").remove(0);
+        let code = app.code("ada");
+        let second = token(&ada.send(&ada.get(&roll), &roll, &[("stop", "compromised"), ("totp", &code)]));
+        assert_eq!([&first, &second].map(|token| auth(app, token, "", &[key]).status), [403, 200]);
+        app.advance(chrono::Duration::minutes(-10));
+        assert_eq!([&first, &second].map(|token| auth(app, token, "", &[key]).status), [403, 200]);
+    }
+
+    fn a_credential_that_many_asked_with_at_once_is_refused_once_it_is_revoked(app) {
+        let (ada, acme) = (app.signed_in("ada"), app.fixture.tenants["acme"]);
+        let key = app.fixture.key("ci").token.as_str();
+        let code = app.code("ada");
+        let credential = token(&ada.send(&ada.get("/t/acme/gateways/new"), "/t/acme/gateways", &[("name", "busy"), ("totp", &code)]));
+        for round in 0..20 {
+            // Everything that is known of the tenant is forgotten, and then asked for by many at once.
+            app.write(|tx| keyward::store::tenants::rename(tx, acme, &format!("Acme {round}")));
+            std::thread::scope(|scope| {
+                for _ in 0..12 {
+                    scope.spawn(|| assert_eq!(auth(app, &credential, "", &[("x-api-key", key)]).status, 200));
+                }
+            });
+        }
+        let revoke = ada.get("/t/acme/gateways").attributes("a[href$='/revoke']", "href").remove(0);
+        let code = app.code("ada");
+        assert_eq!(ada.send(&ada.get(&revoke), &revoke, &[("totp", &code)]).status, 303);
+        assert_eq!(auth(app, &credential, "", &[("x-api-key", key)]).status, 403);
     }
 
     fn an_expired_credential_is_refused_without_grace(app) {
