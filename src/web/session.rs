@@ -373,13 +373,12 @@ impl FromRequest for Member {
             arriving.frame.remember(&req);
             let Arriving { site, account, acting, frame, by, .. } = arriving;
             let acting = acting.ok_or(WebError::NotFound)?;
-            if acting.tenant.suspended_at.is_some() {
-                if !acting.is_admin() || ![Method::GET, Method::HEAD].contains(req.method()) {
-                    return Err(WebError::Forbidden(format!(
-                        "{} is suspended: its keys are refused, and its admins may only look. The installation owner can bring it back.",
-                        acting.tenant.name
-                    )));
-                }
+            let may_open = acting.is_admin() && [Method::GET, Method::HEAD].contains(req.method());
+            if acting.tenant.suspended_at.is_some() && !may_open {
+                return Err(WebError::Forbidden(format!(
+                    "{} is suspended: its keys are refused, and its admins may only look. The installation owner can bring it back.",
+                    acting.tenant.name
+                )));
             }
             let by = By { who: Who::Member(Box::new(acting.clone())), ..by };
             Ok(Self { site, account, acting, frame, by })
