@@ -336,7 +336,7 @@ pub fn gather(db: &mut Db, secrets: &Secrets, row: &Row, now: Time) -> Result<Ga
     }
     let lines = outbox::notices_of(db, row.id)?;
     let all = match row.tenant {
-        Some(tenant) if row.state() == State::Waiting => work_out(db, tenant, lines, now)?,
+        Some(tenant) if row.state() == State::Waiting => work_out(db, tenant, &lines, now)?,
         _ => lines.into_iter().filter_map(|notice| outbox::shown(&notice).map(|shown| (notice, shown))).collect(),
     };
     for (notice, shown) in &all {
@@ -356,7 +356,7 @@ pub fn gather(db: &mut Db, secrets: &Secrets, row: &Row, now: Time) -> Result<Ga
 const LINES_AT_A_TIME: usize = 500;
 
 /// What the lines of a digest say now: the most urgent keys in full, the rest counted.
-fn work_out(db: &mut Db, tenant: TenantId, lines: Vec<Notice>, now: Time) -> Result<Vec<(Notice, Shown)>, StoreError> {
+fn work_out(db: &mut Db, tenant: TenantId, lines: &[Notice], now: Time) -> Result<Vec<(Notice, Shown)>, StoreError> {
     let tenant = tenants::get(db, tenant)?;
     let mut all = Vec::with_capacity(lines.len());
     for some in lines.chunks(LINES_AT_A_TIME) {

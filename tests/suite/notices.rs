@@ -210,6 +210,19 @@ both! {
         assert!(told.len() == 6 && told.iter().all(|(_, lines)| *lines == 60), "{told:?}");
     }
 
+    fn a_process_whose_clock_is_slow_does_not_sweep_for_the_day_before(app) {
+        make_many(app, "dora", "dora", &["a"], 28, &[]);
+        app.advance(days(14));
+        next_digest(app);
+        assert_eq!(sweep(app).unwrap().lines, 1);
+        let slow = keyward::clock::Clock::fixed(app.now() - Duration::seconds(1));
+        assert_eq!(Sweep::new(app.app.store.clone(), slow, "slow".into()).round(&AtomicBool::new(false)).unwrap(), None);
+        assert_eq!(sweep(app), None, "nor does it make the others begin again");
+        // One that was set wrong by days does not keep the others from sweeping.
+        app.write(|tx| jobs::hold(tx, "notices", "wrong").and_then(|_| jobs::release(tx, "notices", "wrong", Some(tx.now() + days(40)))));
+        assert!(sweep(app).is_some());
+    }
+
     fn down_time_loses_none_and_repeats_none(app) {
         let key = make(app, "dora", "dora", "quiet", 30, &[]);
         // Down from the start until two days before the expiry, then until the grace is over.

@@ -1,7 +1,15 @@
 //! The mails about what others did with one's key, and about changes of how one signs in, as they arrive.
 
 use chrono::Duration;
-use keyward::domain::tenant::Settings;
+use keyward::{
+    actions::{
+        By, Who,
+        hand_over::{self, Fate},
+        members::MemberError,
+    },
+    domain::tenant::Settings,
+    store::{accounts, members},
+};
 
 use super::sending::{Sending, sending, spawn};
 use crate::support::{self, Backend, TestApp, smtp};
@@ -87,5 +95,43 @@ sending! {
         let fields = [("csrf", token.as_str()), ("current_password", emil.password), ("totp", code.as_str())];
         assert_eq!(browser.post("/profile/totp/remove", &fields).status, 303);
         told("Two-step sign-in was taken away: Keyward", "From now on the password alone signs in");
+    }
+
+    fn two_service_accounts_with_one_contact_are_each_told_of_their_keys(at) {
+        let (app, acme) = (&at.app, at.app.fixture.tenants["acme"]);
+        let keys = crate::notices::make_many(app, "dora", "dora", &["first", "second"], 28, &[]);
+        let (account, ci, own) = (app.person("ada").account, app.fixture.members["acme/ci"], app.fixture.key("dora").id);
+        let removed: Result<(), MemberError> = app.app.store.write(app.now(), |tx| {
+            let cd = members::create(tx, acme, None, "CD", "ci@acme.example")?;
+            let acting = members::acting(tx, "acme", account)?.unwrap();
+            let by = By { who: Who::Member(Box::new(acting)), address: None, user_agent: String::new(), now: tx.now(), session: None };
+            let fates = [(keys[0], Fate::HandOver(ci)), (keys[1], Fate::HandOver(cd)), (own, Fate::Revoke)];
+            hand_over::remove(tx, &by, app.fixture.members["acme/dora"], &fates, None)
+        });
+        removed.unwrap();
+        let mut subjects: Vec<String> =
+            new(at, &mut 0).iter().filter(|mail| mail.to == ["ci@acme.example"]).map(|mail| mail.header("Subject").to_owned()).collect();
+        subjects.sort();
+        assert_eq!(subjects, ["Ada Example handed over the key “first” to you", "Ada Example handed over the key “second” to you"]);
+    }
+
+    fn a_mailed_invitation_lets_in_and_shows_that_its_reader_has_the_address(at) {
+        let app = &at.app;
+        assert_eq!(app.signed_in("ada").submit("/t/acme/members/invite", &[("email", "guest@partner.example")]).status, 200);
+        let mail = new(at, &mut 0).remove(0);
+        assert_eq!((mail.to[0].as_str(), mail.header("List-Id")), ("guest@partner.example", "<accounts.acme.keyward.127.0.0.1>"));
+        assert!(mail.header("Subject").contains("Acme") && mail.text.as_ref().unwrap().contains("Ada Example"), "{mail:?}");
+        let link = mail.link("/invite/kwi_");
+        assert!(mail.html.as_ref().unwrap().contains(&link));
+        let path = link.strip_prefix(&app.url).unwrap();
+        let guest = app.browser();
+        let joined = guest.submit(path, &[("name", "Gwen Guest"), ("new_password", "seven grey herons standing")]);
+        assert_eq!(joined.status, 303, "{}", joined.text());
+        let opened = app.write(|tx| {
+            let account = accounts::by_email(tx, "guest@partner.example")?.unwrap();
+            accounts::has_opened_mail(tx, account.id)
+        });
+        assert!(opened);
+        assert_eq!(app.browser().get(path).status, 410);
     }
 }

@@ -209,7 +209,10 @@ fn a_mail_that_was_taken_while_the_database_was_busy_leaves_once() {
         let sending = scope.spawn(|| at.app.app.post.round().unwrap());
         std::thread::sleep(std::time::Duration::from_millis(800));
         // Longer than a writer waits for another.
-        at.app.write(|_| Ok(std::thread::sleep(std::time::Duration::from_secs(8))));
+        at.app.write(|_| {
+            std::thread::sleep(std::time::Duration::from_secs(8));
+            Ok(())
+        });
         sending.join().unwrap();
     });
     let row = at.app.read(|db| outbox::find(db, at.app.fixture.tenants["acme"], id)).unwrap();

@@ -138,6 +138,16 @@ sending! {
         assert_eq!(at.app.now() - start, Duration::days(2));
     }
 
+    fn after_days_without_a_sender_a_busy_server_still_gets_its_second_try(at) {
+        let id = at.add("once@meridian.example", "a");
+        at.app.advance(Duration::days(3));
+        at.round();
+        assert_eq!((at.row(id).state(), at.row(id).tries), (State::Waiting, 1));
+        at.app.advance(Duration::minutes(1));
+        at.round();
+        assert_eq!(at.row(id).state(), State::Sent);
+    }
+
     fn a_mail_that_is_greylisted_arrives_with_the_second_try(at) {
         let id = at.add("once@meridian.example", "a");
         at.round();
