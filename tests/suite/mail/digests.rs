@@ -4,9 +4,17 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::Duration;
 use keyward::{
-    domain::{ids::KeyId, mail::Mail, time::days},
+    domain::{
+        ids::KeyId,
+        mail::Mail,
+        time::days,
+        token::{Purpose, Token, fresh_id},
+    },
     jobs::notices::Sweep,
-    store::outbox::{self, State},
+    store::{
+        gateways,
+        outbox::{self, State},
+    },
 };
 
 use super::sending::{Sending, sending, spawn};
@@ -216,5 +224,29 @@ sending! {
         assert!(to(&told, "dora@acme.example")[1].text.as_ref().unwrap().contains("Another recipient of its notices used the link"));
         let dora = app.signed_in("dora");
         assert!(dora.open(&format!("/t/acme/keys/{key}")).says("2 Jan 2027"));
+    }
+
+    fn a_gateway_credential_that_ends_is_told_of_until_it_is_revoked(at) {
+        let (app, acme) = (&at.app, at.app.fixture.tenants["acme"]);
+        let public_id = fresh_id(&mut keyward::chance::fill);
+        let token = Token::make(Purpose::Gateway, public_id, &mut keyward::chance::fill);
+        let pepper = app.app.secrets.pepper_version();
+        let hash = app.app.secrets.token_hash(pepper, Purpose::Gateway, acme, token.reveal()).unwrap();
+        let new = gateways::New { public_id, name: "edge", by: "Ada", expires_at: Some(app.now() + days(30)), hash, pepper };
+        let id = app.write(|tx| gateways::create(tx, acme, &new));
+        app.advance(days(16));
+        sweep(app);
+        app.app.post.round().unwrap();
+        let mail = &to(&at.server.mails(), "ada@acme.example")[0];
+        let text = mail.text.as_ref().unwrap().replace('\n', " ");
+        assert_eq!(mail.header("Subject"), "The gateway credential “edge” expires in 14 days");
+        assert!(text.contains("It has no grace") && text.contains(public_id.as_str()) && text.contains(&format!("{}/t/acme/gateways", app.url)), "{text}");
+        // The next one is written, and its credential revoked before it leaves.
+        app.advance(days(7));
+        sweep(app);
+        assert!(app.write(|tx| gateways::revoke(tx, acme, id, "Ada")));
+        app.app.post.round().unwrap();
+        assert_eq!(at.server.mails().len(), 1);
+        assert_eq!(app.read(|db| outbox::list(db, acme, Some(State::Dropped), None, 10)).len(), 1);
     }
 }
