@@ -230,8 +230,8 @@ impl Cursor {
             _ => return None,
         };
         let mut parts = text.get(1..)?.splitn(3, '.');
-        // More than there can be keys would overflow where the rows of a page are added to it.
-        let before = parts.next()?.parse().ok().filter(|before: &u64| *before <= i64::MAX.unsigned_abs())?;
+        // No more than there can be keys, so that the rows of a page can be added to it.
+        let before = parts.next()?.parse::<u64>().ok()?.min(i64::MAX.unsigned_abs());
         let seq = parts.next()?.parse().ok()?;
         let value = match parts.next() {
             None => Value::Empty,

@@ -189,8 +189,13 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
     if !member.may(Permission::KeysReadAny) {
         return Ok(see_other(&member.frame, &own_keys_url(&member.acting)));
     }
-    let query = KeysQuery::read(&Form::from_query(&req)?);
+    let form = Form::from_query(&req)?;
+    let query = KeysQuery::read(&form);
     let fragment = member.frame.fragment && req.headers().get("hx-target").is_some_and(|target| target == "grid");
+    if !fragment && form.text("q").contains("kwk_") && form.text("q") != query.filter.text {
+        // A token that was pasted leaves the address again.
+        return Ok(see_other(&member.frame, &format!("{}{}", member.url("/keys"), query.to_query())));
+    }
     let page = look(&member, query, fragment).await?;
     if !fragment {
         return show(&page);

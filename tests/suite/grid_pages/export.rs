@@ -39,7 +39,9 @@ both! {
         let ada = app.signed_in("ada");
         let key = app.fixture.key("emil");
         let secret = &key.token[21..];
-        let page = ada.get(&format!("/t/acme/keys?q={}", key.token));
+        let led = ada.get(&format!("/t/acme/keys?q={}", key.token));
+        assert_eq!(led.location(), Some(format!("/t/acme/keys?q={}", key.id)));
+        let page = ada.follow(led);
         assert!(page.says("key of emil") && !page.says("key of dora"), "{}", page.text());
         assert!(!page.body.contains(secret));
         assert!(!ada.get(&format!("/t/acme/keys.csv?q={}", key.token)).body.contains(secret));
