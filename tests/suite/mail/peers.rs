@@ -152,9 +152,13 @@ impl Killed {
             let _ = round;
         }
         let mut child = self.serve(port);
-        let start = Instant::now();
-        while self.waiting() > 0 && start.elapsed() < Duration::from_secs(120) {
+        let (mut left, mut moved) = (self.waiting(), Instant::now());
+        while left > 0 && moved.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(200));
+            let now = self.waiting();
+            if now < left {
+                (left, moved) = (now, Instant::now());
+            }
         }
         child.kill().unwrap();
         child.wait().unwrap();
