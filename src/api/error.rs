@@ -6,7 +6,7 @@ use actix_web::{
     HttpResponse,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     },
 };
 
@@ -52,6 +52,7 @@ impl From<Problem> for HttpResponse {
         let mut response = Self::build(status);
         response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
         response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        response.insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
         response.body(serde_json::to_vec(&problem).unwrap_or_default())
     }
 }

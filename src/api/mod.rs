@@ -3,13 +3,18 @@
 pub mod error;
 pub mod verify;
 
-use actix_web::web::ServiceConfig;
+use actix_web::{HttpResponse, http::StatusCode, web::ServiceConfig};
 
-use crate::web::urls::Urls;
+use self::error::Problem;
+use crate::web::urls::{Urls, any};
 
-/// Every address for programs.
+/// Every address for programs. What is unknown below `/api/v1` is so in words for programs, under any host.
 pub fn urls() -> Urls {
-    verify::urls().and(verify::health_urls())
+    verify::urls().and(verify::health_urls()).route("/api/v1/{tail:.*}", any().to(unknown))
+}
+
+async fn unknown() -> HttpResponse {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.").into()
 }
 
 /// Serves them.

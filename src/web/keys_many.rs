@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
+use actix_web::{HttpRequest, http::StatusCode, web::Data};
 use askama::Template;
 use sha2::{Digest as _, Sha256};
 
@@ -576,7 +576,9 @@ struct ProgressPage {
 fn progress(member: &Member, id: &str) -> WebResult {
     let job = member.site.jobs.find(id).filter(|job| job.tenant == member.acting.tenant.id && job.account == member.account.id);
     let Some(job) = job else {
-        return Ok::<HttpResponse, WebError>(see_other(&member.frame, &member.url("/keys")));
+        // After a restart, or in another process: what was done is done, and what was not is not.
+        let words = "How far this change came is not known here any more. The list shows what it did; ask again for the rest.";
+        return done(&member.site, &member.frame, words, &member.url("/keys"));
     };
     let state = job.state.load(Ordering::Acquire);
     let batch = Batch { done: job.done.load(Ordering::Acquire), skipped: job.skipped.load(Ordering::Acquire) };

@@ -112,5 +112,7 @@ both! {
         assert!(end.body.contains("620 keys disabled."), "{}", end.text());
         assert!(ids.iter().all(|id| life(app, *id).disabled_at.is_some()));
         assert!(!app.signed_in("dora").open(&progress).says("620"));
+        let unknown = ada.follow(ada.get("/t/acme/keys/disable?job=from-before-a-restart"));
+        assert!(unknown.body.contains("is not known here any more"), "{}", unknown.text());
     }
 }

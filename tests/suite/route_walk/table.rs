@@ -280,6 +280,7 @@ pub const FOR_PROGRAMS: &[(&str, &str)] = &[
     ("*", "/api/v1/auth/{tail:.*}"),
     ("POST", "/api/v1/keys/verify"),
     ("*", "/api/v1/keys/verify"),
+    ("*", "/api/v1/{tail:.*}"),
     ("*", "/healthz"),
     ("*", "/readyz"),
     ("GET", "/static/{name:.*}"),

@@ -263,6 +263,16 @@ both! {
         }
     }
 
+    fn an_unknown_address_of_the_api_is_a_problem_in_words_under_any_host(app) {
+        for host in ["localhost", "elsewhere.example"] {
+            let page = app.call("GET", "/api/v1/nothing/here", &[("host", host)], None);
+            assert_eq!(page.status, 404);
+            assert_eq!(page.header("content-type").as_deref(), Some("application/problem+json"));
+            assert_eq!(page.header("x-content-type-options").as_deref(), Some("nosniff"));
+            assert_eq!(page.json()["code"], "not_found");
+        }
+    }
+
     fn a_call_that_makes_no_sense_is_a_problem_in_words(app) {
         let gateway = format!("Bearer {}", gateway(app, "acme"));
         for (body, status) in [
