@@ -84,7 +84,8 @@ fn requests(when: &str, port: u16, gateway: &str, tokens: &[&str], cookie: &str,
                         n += 1;
                         let answer =
                             agent().get(format!("{base}/api/v1/auth")).header("x-keyward-gateway", gateway).header("x-forwarded-for", "203.0.113.7");
-                        let status = answer.header("authorization", format!("Bearer {}", tokens[1 + n % (tokens.len() - 1)])).call().unwrap().status();
+                        let status =
+                            answer.header("authorization", format!("Bearer {}", tokens[1 + n % (tokens.len() - 1)])).call().unwrap().status();
                         assert_eq!(status, 200);
                     })
                 }),
