@@ -171,15 +171,6 @@ fn tell(form: &mut Form, refused: &Refused) {
     }
 }
 
-fn form_id(form: &Form) -> Result<String, WebError> {
-    let id = form.text("form_id");
-    if (16..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        Ok(id.to_owned())
-    } else {
-        Err(WebError::BadRequest("The form is not whole. Nothing was changed. Reload the page and try again.".into()))
-    }
-}
-
 fn crumbs(member: &Member) -> Vec<Link> {
     vec![Link::new("Gateways", member.url("/gateways"))]
 }
@@ -221,7 +212,7 @@ pub async fn new(member: Member) -> WebResult {
 pub async fn create(member: Member, mut form: Form) -> WebResult {
     member.needs(Permission::SettingsManage)?;
     form.only(&["form_id", "name", "expires", "days", "date", "totp"])?;
-    let id = form_id(&form)?;
+    let id = key_code::form_id(&form)?;
     let name = form.parse("name", |text| names::line("Name", text, 1, 100));
     let expiry = expiry(&mut form);
     let (Some(name), Some(expiry), false) = (name, expiry, form.has_errors()) else { return ask_create(&member, &form) };
@@ -375,7 +366,7 @@ pub async fn roll(member: Member, path: Path<(String, String)>, mut form: Form) 
     member.needs(Permission::SettingsManage)?;
     form.only(&["form_id", "stop", "stop_at", "totp"])?;
     let gateway = found(&member, &path.1).await?;
-    let (id, form_id) = (gateway.id, form_id(&form)?);
+    let (id, form_id) = (gateway.id, key_code::form_id(&form)?);
     let stop = match form.text("stop").to_owned().as_str() {
         "now" => Some(Stop::Now),
         "compromised" => Some(Stop::Compromised),
