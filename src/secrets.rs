@@ -11,16 +11,16 @@ use std::{
 
 use crate::domain::{
     ids::TenantId,
-    token::{self, Purpose, SecretHash, Token},
+    token::{self, MacKey, Purpose, SecretHash, Token},
 };
 
 /// The secrets of one installation. `Debug` shows none.
 #[derive(Clone)]
 pub struct Secrets {
-    peppers: BTreeMap<i64, [u8; 32]>,
+    peppers: BTreeMap<i64, MacKey>,
     totp: [u8; 32],
-    seal: [u8; 32],
-    session: [u8; 32],
+    seal: MacKey,
+    session: MacKey,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -55,7 +55,7 @@ impl Secrets {
     /// Fresh secrets from 128 random bytes.
     pub fn fresh(random: &[u8; 128]) -> Self {
         let part = |n: usize| std::array::from_fn(|i| random[n * 32 + i]);
-        Self { peppers: BTreeMap::from([(1, part(0))]), totp: part(1), seal: part(2), session: part(3) }
+        Self { peppers: BTreeMap::from([(1, part(0).into())]), totp: part(1), seal: part(2).into(), session: part(3).into() }
     }
 
     /// Reads the file at `path`, or makes it where there is none and `may_make` allows it.
@@ -84,17 +84,18 @@ impl Secrets {
 
     fn parse(text: &str) -> Option<Self> {
         let file: OnDisk = toml::from_str(text).ok()?;
-        let peppers = file.peppers.iter().map(|(version, hex)| Some((version.parse().ok()?, from_hex(hex)?))).collect::<Option<BTreeMap<_, _>>>()?;
+        let peppers =
+            file.peppers.iter().map(|(version, hex)| Some((version.parse().ok()?, from_hex(hex)?.into()))).collect::<Option<BTreeMap<_, _>>>()?;
         (!peppers.is_empty()).then_some(())?;
-        Some(Self { peppers, totp: from_hex(&file.totp)?, seal: from_hex(&file.seal)?, session: from_hex(&file.session)? })
+        Some(Self { peppers, totp: from_hex(&file.totp)?, seal: from_hex(&file.seal)?.into(), session: from_hex(&file.session)?.into() })
     }
 
     fn save(&self, path: &Path) -> io::Result<()> {
         let file = OnDisk {
-            peppers: self.peppers.iter().map(|(version, pepper)| (version.to_string(), to_hex(pepper))).collect(),
+            peppers: self.peppers.iter().map(|(version, pepper)| (version.to_string(), to_hex(pepper.bytes()))).collect(),
             totp: to_hex(&self.totp),
-            seal: to_hex(&self.seal),
-            session: to_hex(&self.session),
+            seal: to_hex(self.seal.bytes()),
+            session: to_hex(self.session.bytes()),
         };
         let text = toml::to_string(&file).map_err(io::Error::other)?;
         let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -114,7 +115,7 @@ impl Secrets {
 
     /// A keyed hash for what opens a session or a link: `purpose` keeps one kind from standing for another.
     pub fn keyed(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
-        token::keyed(&self.session, &[purpose.as_bytes(), value])
+        self.session.keyed(&[purpose.as_bytes(), value])
     }
 
     /// The token of a mailed link to a row with these facts; see [`Token::of_row`].
@@ -129,12 +130,12 @@ impl Secrets {
 
     /// The seal over a chain's count and head.
     pub fn seal(&self, tenant: i64, count: i64, head: &[u8]) -> [u8; 32] {
-        token::keyed(&self.seal, &[b"keyward/events/v1", &tenant.to_be_bytes(), &count.to_be_bytes(), head])
+        self.seal.keyed(&[b"keyward/events/v1", &tenant.to_be_bytes(), &count.to_be_bytes(), head])
     }
 
     /// The seal over where a chain begins after its oldest events were purged.
     pub fn seal_of_purge(&self, tenant: i64, purged_to: i64, head: &[u8]) -> [u8; 32] {
-        token::keyed(&self.seal, &[b"keyward/purge/v1", &tenant.to_be_bytes(), &purged_to.to_be_bytes(), head])
+        self.seal.keyed(&[b"keyward/purge/v1", &tenant.to_be_bytes(), &purged_to.to_be_bytes(), head])
     }
 }
 

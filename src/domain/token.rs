@@ -66,7 +66,7 @@ impl Token {
     /// Makes a token with this ID and a fresh secret.
     pub fn make(purpose: Purpose, id: KeyId, random: Random<'_>) -> Self {
         let mut text = format!("{}{id}_{}", purpose.prefix(), base62(SECRET_LENGTH, random));
-        text.push_str(&checksum(text.as_bytes()));
+        text.extend(checksum(text.as_bytes()).map(char::from));
         Self { id, text }
     }
 
@@ -85,10 +85,7 @@ impl Token {
         }
         let bytes = text.as_bytes();
         let secret = &bytes[prefix + KEY_ID_LENGTH + 1..];
-        if bytes[prefix + KEY_ID_LENGTH] != b'_'
-            || !secret.iter().all(u8::is_ascii_alphanumeric)
-            || checksum(&bytes[..body]).as_bytes() != &bytes[body..]
-        {
+        if bytes[prefix + KEY_ID_LENGTH] != b'_' || !secret.iter().all(u8::is_ascii_alphanumeric) || checksum(&bytes[..body]) != bytes[body..] {
             return None;
         }
         KeyId::parse(&text[prefix..prefix + KEY_ID_LENGTH])
@@ -97,7 +94,7 @@ impl Token {
     /// The token of a mailed link: derived from the row that it stands for, so that it is the same each time and stored nowhere.
     /// `facts` are what the row is about: where the row's number is given to another one, by a backup that was restored, a
     /// token that was mailed before does not open it.
-    pub fn of_row(purpose: Purpose, key: &[u8; 32], row: i64, facts: &[&[u8]]) -> Self {
+    pub fn of_row(purpose: Purpose, key: &MacKey, row: i64, facts: &[&[u8]]) -> Self {
         let number = row.to_be_bytes();
         let mut round = 0u64;
         let secret = base62(SECRET_LENGTH, &mut |bytes| {
@@ -105,13 +102,13 @@ impl Token {
                 let count = round.to_be_bytes();
                 let parts: Vec<&[u8]> =
                     [b"keyward/link/v1", purpose.prefix().as_bytes(), &number, &count].into_iter().chain(facts.iter().copied()).collect();
-                chunk.copy_from_slice(&keyed(key, &parts)[..chunk.len()]);
+                chunk.copy_from_slice(&key.keyed(&parts)[..chunk.len()]);
                 round += 1;
             }
         });
         let id = KeyId::of_number(row);
         let mut text = format!("{}{id}_{secret}", purpose.prefix());
-        text.push_str(&checksum(text.as_bytes()));
+        text.extend(checksum(text.as_bytes()).map(char::from));
         Self { id, text }
     }
 
@@ -162,34 +159,61 @@ pub fn base62(length: usize, random: Random<'_>) -> String {
     text
 }
 
-fn checksum(bytes: &[u8]) -> String {
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LENGTH] {
     let mut rest = crc32fast::hash(bytes);
     let mut digits = [b'0'; CHECKSUM_LENGTH];
     for digit in digits.iter_mut().rev() {
         *digit = BASE62[(rest % 62) as usize];
         rest /= 62;
     }
-    String::from_utf8_lossy(&digits).into_owned()
+    digits
 }
 
 /// The stored form of a key's or gateway credential's secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SecretHash(pub [u8; 32]);
 
-/// HMAC-SHA-256 under `pepper` of domain, tenant, ID and the token's text: a row copied to another key or tenant does not verify.
-pub fn hash(pepper: &[u8; 32], purpose: Purpose, tenant: TenantId, token: &str) -> SecretHash {
-    SecretHash(keyed(pepper, &[b"keyward/token/v1", purpose.prefix().as_bytes(), &tenant.number().to_be_bytes(), token.as_bytes()]))
+/// A key for HMAC-SHA-256, with the work that is the same for every message done once. `Debug` never prints it.
+#[derive(Clone)]
+pub struct MacKey {
+    bytes: [u8; 32],
+    begun: Hmac<Sha256>,
 }
 
-/// HMAC-SHA-256 under `key` of the parts, each preceded by its length, so that no two lists of parts look alike.
-pub fn keyed(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    #[allow(clippy::expect_used, clippy::missing_panics_doc)] // HMAC takes a key of any length
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
-    for part in parts {
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part);
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey")
     }
-    mac.finalize().into_bytes().into()
+}
+
+impl From<[u8; 32]> for MacKey {
+    fn from(bytes: [u8; 32]) -> Self {
+        #[allow(clippy::expect_used)] // HMAC takes a key of any length
+        let begun = Hmac::new_from_slice(&bytes).expect("any length");
+        Self { bytes, begun }
+    }
+}
+
+impl MacKey {
+    /// The key itself, for the file that keeps it.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// HMAC-SHA-256 of the parts, each preceded by its length, so that no two lists of parts look alike.
+    pub fn keyed(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.begun.clone();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// HMAC-SHA-256 under `pepper` of domain, tenant, ID and the token's text: a row copied to another key or tenant does not verify.
+pub fn hash(pepper: &MacKey, purpose: Purpose, tenant: TenantId, token: &str) -> SecretHash {
+    SecretHash(pepper.keyed(&[b"keyward/token/v1", purpose.prefix().as_bytes(), &tenant.number().to_be_bytes(), token.as_bytes()]))
 }
 
 impl SecretHash {

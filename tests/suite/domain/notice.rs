@@ -191,7 +191,7 @@ fn a_link_extends_by_14_days_from_the_later_of_now_and_the_expiry() {
 
 #[test]
 fn the_token_of_a_link_is_the_same_each_time_and_another_for_another_row() {
-    let of = |row, facts: &[&[u8]]| Token::of_row(Purpose::Extend, &[7; 32], row, facts);
+    let of = |row, facts: &[&[u8]]| Token::of_row(Purpose::Extend, &[7; 32].into(), row, facts);
     let token = of(12_345, &[b"a", b"b"]);
     assert_eq!(token.reveal(), of(12_345, &[b"a", b"b"]).reveal());
     assert_eq!(Token::parse(Purpose::Extend, token.reveal()).unwrap().row(), Some(12_345));
@@ -200,7 +200,7 @@ fn the_token_of_a_link_is_the_same_each_time_and_another_for_another_row() {
         of(12_346, &[b"a", b"b"]),
         of(12_345, &[b"ab", b""]),
         of(12_345, &[b"a", b"c"]),
-        Token::of_row(Purpose::Extend, &[8; 32], 12_345, &[b"a", b"b"]),
+        Token::of_row(Purpose::Extend, &[8; 32].into(), 12_345, &[b"a", b"b"]),
     ] {
         assert!(!token.is(&other));
         assert_ne!(token.reveal_secret(), other.reveal_secret());
