@@ -138,9 +138,10 @@ pub(super) fn migrate(conn: &mut AnyConn) -> Result<(), StoreError> {
     match conn {
         AnyConn::Sqlite(inner) => run(inner, SQLITE),
         AnyConn::Postgres(inner) => {
-            inner.batch_execute("SELECT pg_advisory_lock(5270349)")?;
+            // A migration takes the time that it takes, and whoever starts meanwhile waits for it.
+            inner.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock(5270349)")?;
             let done = run(inner, POSTGRES);
-            inner.batch_execute("SELECT pg_advisory_unlock(5270349)")?;
+            inner.batch_execute("SELECT pg_advisory_unlock(5270349); SET statement_timeout = '5s'; SET lock_timeout = '5s'")?;
             done
         }
     }

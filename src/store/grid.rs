@@ -10,7 +10,7 @@ use diesel::prelude::*;
 
 use super::{
     Db, StoreError,
-    keys::KeyRow,
+    keys::{self, KeyRow},
     members::Reach,
     micros, moment, per_backend,
     schema::{access_roles, keys as table},
@@ -101,7 +101,7 @@ impl Filter {
         !self.folded().is_empty() || self.owner.is_some() || self.access.is_some() || self.used.is_some()
     }
 
-    /// The text as the search column is folded; a line break would reach from one field into the next.
+    /// The text in small letters; a line break would reach from one field into the next.
     fn folded(&self) -> String {
         let text: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         text.trim().to_lowercase()
@@ -112,8 +112,8 @@ impl Filter {
         let text = self.folded();
         match text.chars().count() {
             0 => None,
-            1 | 2 => Some(format!("\n\n{text}")),
-            _ => Some(text),
+            1 | 2 => Some(keys::as_searched(&format!("\n\n{text}"))),
+            _ => Some(keys::as_searched(&text)),
         }
     }
 }
@@ -608,13 +608,13 @@ impl<'a> Query<'a> {
             Driver::Text => {
                 let needle = self.needle.clone().unwrap_or_default();
                 if self.postgres {
-                    let escaped = needle.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-                    sql.add(format!(" FROM keys k WHERE {tenant} AND k.search LIKE ")).bind(format!("%{escaped}%"));
+                    // The signs that LIKE knows have stand-ins.
+                    sql.add(format!(" FROM keys k WHERE {tenant} AND k.search LIKE ")).bind(format!("%{needle}%"));
                 } else {
                     // The index over the text knows no tenants: the small index by creation says whose a match is.
                     let index = if self.has_others(driver) { "keys k" } else { "keys k INDEXED BY keys_by_seq" };
                     sql.add(format!(" FROM keys_search f CROSS JOIN {index} ON k.seq = f.rowid AND {tenant} WHERE f.search MATCH "));
-                    sql.bind(format!("\"{}\"", needle.replace('"', "\"\"")));
+                    sql.bind(format!("\"{needle}\""));
                 }
             }
         }

@@ -143,9 +143,21 @@ impl TryFrom<KeyRow> for Key {
     }
 }
 
-/// All that the grid's filter looks at, folded; each field begins after two line breaks, so that its beginning can be asked for.
+/// What parts words, and the capital that stands for each of them in [`search_text`].
+const SIGNS: &str = "\n .@-_/:%\\,()#+=&!?*;'\"[]";
+const CAPITALS: &[u8; SIGNS.len()] = b"QXZJVKWYBFGHPUMCDEAILNORS";
+
+/// A text as filters compare it: small letters, with capitals in the place of what parts words. The index of PostgreSQL leaves
+/// out all but letters and digits, so without them it would know of no order of words, and a filter of words that every key
+/// has, in an order that none has, would read every key.
+pub fn as_searched(text: &str) -> String {
+    let stand_in = |c: char| SIGNS.find(c).map_or(c, |at| char::from(CAPITALS[at]));
+    text.to_lowercase().chars().map(stand_in).collect()
+}
+
+/// All that the grid's filter looks at, [`as_searched`]; each field begins after two line breaks, so that its beginning can be asked for.
 pub fn search_text(id: KeyId, name: &str, comment: &str, owner: &Owner) -> String {
-    format!("\n\n{name}\n\n{id}\n\n{}\n\n{}\n\n{comment}", owner.name, owner.email).to_lowercase()
+    as_searched(&format!("\n\n{name}\n\n{id}\n\n{}\n\n{}\n\n{comment}", owner.name, owner.email))
 }
 
 /// The owner as keys are sorted by it.

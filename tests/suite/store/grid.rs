@@ -46,7 +46,7 @@ struct Known {
     role: String,
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     "Warehouse sync",
     "warehouse test",
     "Zoll & Fracht",
@@ -59,6 +59,10 @@ const NAMES: [&str; 12] = [
     "a\\b",
     "xwarehousex",
     "10.0",
+    "stock-sync one",
+    "stock sync one",
+    "stock_sync.one",
+    "stock/sync:one",
 ];
 const COMMENTS: [&str; 6] = ["", "", "Retire after the cut-over", "see ticket 77", "ware", "line one\nline two"];
 
@@ -285,6 +289,12 @@ fn filters(app: &TestApp, tenant: TenantId, dice: &mut Dice, count: usize) -> Ve
         "*",
         "zoll OR fracht",
         "10.",
+        "stock-s",
+        "stock s",
+        "k_sync.",
+        "k/sync:o",
+        "sync one",
+        "one stock",
     ];
     (0..count)
         .map(|_| Filter {

@@ -1,0 +1,7 @@
+DROP TRIGGER keys_search_update;
+UPDATE keys SET search = replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(search, 'Q', char(10)), 'X', ' '), 'Z', '.'), 'J', '@'), 'V', '-'), 'K', '_'), 'W', '/'), 'Y', ':'), 'B', '%'), 'F', '\'), 'G', ','), 'H', '('), 'P', ')'), 'U', '#'), 'M', '+'), 'C', '='), 'D', '&'), 'E', '!'), 'A', '?'), 'I', '*'), 'L', ';'), 'N', ''''), 'O', '"'), 'R', '['), 'S', ']');
+INSERT INTO keys_search (keys_search) VALUES ('rebuild');
+CREATE TRIGGER keys_search_update AFTER UPDATE OF search ON keys WHEN old.search IS NOT new.search BEGIN
+    INSERT INTO keys_search (keys_search, rowid, search) VALUES ('delete', old.seq, old.search);
+    INSERT INTO keys_search (rowid, search) VALUES (new.seq, new.search);
+END;
