@@ -96,6 +96,11 @@ impl KeyId {
         })
     }
 
+    /// The 16 characters as bytes of ASCII.
+    pub const fn bytes(&self) -> [u8; KEY_ID_LENGTH] {
+        self.0
+    }
+
     /// The 16 characters.
     pub fn as_str(&self) -> &str {
         // Only ASCII ever gets in.

@@ -60,6 +60,8 @@ pub struct StoredKey {
     pub life: Life,
     /// The current secret.
     pub current: StoredSecret,
+    /// Whether the current secret was ever used.
+    pub used: bool,
     /// The older one.
     pub old: Option<StoredOld>,
     /// The last ten that are dead.
@@ -105,7 +107,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
 
 type KeyColumns = (
     (i64, i64, String, String, Option<i64>, String, bool, String, String),
-    (Option<i64>, Option<i64>, Option<i64>, i64, i64),
+    (Option<i64>, Option<i64>, Option<i64>, i64, i64, Option<i64>),
     (Vec<u8>, i64, Option<Vec<u8>>, Option<i64>, Option<i64>, Option<i64>),
 );
 
@@ -128,14 +130,14 @@ pub fn key(db: &mut Db, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
                 table::resources,
                 table::ip_ranges,
             ),
-            (table::expires_at, table::disabled_at, table::revoked_at, table::created_at, table::made_at),
+            (table::expires_at, table::disabled_at, table::revoked_at, table::created_at, table::made_at, table::used_at),
             (table::hash, table::pepper, table::old_hash, table::old_pepper, table::old_replaced_at, table::old_stops_at),
         ))
         .first(db.conn())
         .optional()?;
     let Some((what, times, hashes)) = found else { return Ok(None) };
     let (tenant, owner, name, access_kind, role, scopes, all_resources, resources, ip_ranges) = what;
-    let (expires_at, disabled_at, revoked_at, created_at, made_at) = times;
+    let (expires_at, disabled_at, revoked_at, created_at, made_at, used_at) = times;
     let (hash, pepper, old_hash, old_pepper, old_replaced_at, old_stops_at) = hashes;
     let access = match (access_kind.as_str(), role) {
         ("owner", _) => KeyAccess::Owner,
@@ -160,6 +162,7 @@ pub fn key(db: &mut Db, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         ip_ranges: if ip_ranges == "[]" { IpRanges::default() } else { json(&ip_ranges)? },
         life: Life { expires_at: expires_at.map(moment), disabled_at: disabled_at.map(moment), revoked_at: revoked_at.map(moment) },
         current: secret(hash, pepper)?,
+        used: used_at.is_some(),
         old,
         dead,
     }))

@@ -30,6 +30,7 @@ pub mod sessions;
 pub mod sign_in_failures;
 pub mod tenants;
 pub mod usage;
+pub mod use_journal;
 
 use std::{
     ops::{Deref, DerefMut},

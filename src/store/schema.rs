@@ -417,6 +417,14 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use_journal (id) {
+        id -> BigInt,
+        bucket -> BigInt,
+        uses -> Binary,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     grace_values,
@@ -449,4 +457,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     notices,
     extensions,
     jobs,
+    use_journal,
 );

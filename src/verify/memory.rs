@@ -182,6 +182,8 @@ pub struct Entry {
     pepper: u32,
     disabled: bool,
     revoked: bool,
+    /// The current secret had not been used when this was read, nor since.
+    unused: AtomicBool,
 }
 
 static ANYWHERE: LazyLock<IpRanges> = LazyLock::new(IpRanges::default);
@@ -207,7 +209,13 @@ impl Entry {
             pepper: pepper(stored.current.pepper),
             disabled: stored.life.disabled_at.is_some(),
             revoked: stored.life.revoked_at.is_some(),
+            unused: AtomicBool::new(!stored.used),
         }
+    }
+
+    /// Whether the use of the current secret that is being counted is its first, as far as this process knows.
+    pub(super) fn is_first_use(&self) -> bool {
+        self.unused.load(Ordering::Relaxed) && self.unused.swap(false, Ordering::Relaxed)
     }
 
     /// Which of the key's secrets this token holds. Current and old are compared in constant time, whatever the first says.

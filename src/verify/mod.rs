@@ -6,6 +6,7 @@
 //! `max_staleness` does not answer.
 
 mod explain;
+mod journal;
 mod look_ups;
 mod memory;
 mod tally;
@@ -24,7 +25,7 @@ pub use explain::{Explanation, explain, find_by_token};
 use look_ups::LookUps;
 pub use memory::{Access, Entry, Gateway, Owner, Tenant};
 use memory::{Budget, Exists, Keys, KnownIds, Learnt, Tenants, Unknown, lock, read, write};
-use tally::Tally;
+use tally::{LastUse, Tally};
 
 use crate::{
     clock::{Clock, uptime},
@@ -239,7 +240,9 @@ impl Verifier {
     /// Stops both threads and writes down what is left.
     pub fn stop(&self) {
         self.0.stop_threads();
-        self.write_tallies();
+        if let Err(error) = self.0.tally.finish(&self.0.store, self.0.clock.now()) {
+            tracing::warn!(%error, "the use of the last second was not written down");
+        }
     }
 
     /// Does `work` after each pause, on a thread that ends with this verifier.
@@ -524,7 +527,8 @@ impl Verifier {
             return Ok(Answer { verdict, key: Some((id, key)) });
         }
         if verdict.code.is_accepted() {
-            self.0.tally.accepted(tenant, id, hash, now, question.request.ip);
+            let first = presented == Presented::Current && key.is_first_use();
+            self.0.tally.accepted(tenant, id, LastUse { hash, at: now, ip: question.request.ip }, first);
         } else {
             self.0.tally.refused(tenant, id, now);
         }

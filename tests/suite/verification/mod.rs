@@ -3,6 +3,7 @@
 mod answers;
 mod freshness;
 mod gateway_page;
+mod much_use;
 mod proxies;
 mod use_counts;
 
