@@ -1,7 +1,14 @@
 //! What gateways and programs ask: may this request pass? `POST /api/v1/keys/verify` speaks JSON; `/api/v1/auth` speaks headers, so
 //! that a gateway can forward them, and never redirects nor answers 400, which gateways turn into errors of their own.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    future::{Future as _, poll_fn},
+    net::IpAddr,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -290,7 +297,13 @@ async fn verify(request: HttpRequest, gate: web::Data<Gate>, payload: web::Paylo
         Ok(None) => return gateway_needed(token.is_some()),
         Err(Unavailable) => return unavailable(),
     };
-    let body = match tokio::time::timeout(Duration::from_secs(15), payload.to_bytes_limited(MOST_BYTES)).await {
+    let mut arrives = std::pin::pin!(payload.to_bytes_limited(MOST_BYTES));
+    // Nearly always it came with the head, and no timer is needed.
+    let body = match poll_fn(|context| Poll::Ready(arrives.as_mut().poll(context))).await {
+        Poll::Ready(body) => Ok(body),
+        Poll::Pending => tokio::time::timeout(Duration::from_secs(15), arrives).await,
+    };
+    let body = match body {
         Ok(Ok(Ok(body))) => body,
         Ok(Err(_)) => return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Send 64 KiB or less.").into(),
         Ok(Ok(Err(_))) | Err(_) => return Problem::new(StatusCode::BAD_REQUEST, "bad_request", "The body did not arrive.").into(),
@@ -401,10 +414,7 @@ fn answer_body(answer: &Answer) -> Vec<u8> {
     let code = answer.verdict.code;
     let body = match &answer.key {
         Some((id, key)) if code.is_accepted() => {
-            let words = |header: &'_ HeaderValue| -> Vec<String> {
-                header.to_str().unwrap_or_default().split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
-            };
-            let resources = key.access.resources.chosen().map(|_| words(&key.access.resources_header));
+            let chosen = key.access.resources_header.to_str().unwrap_or_default().split(' ').filter(|word| !word.is_empty());
             serde_json::to_vec(&Accepted {
                 valid: true,
                 code: code.as_str(),
@@ -413,7 +423,7 @@ fn answer_body(answer: &Answer) -> Vec<u8> {
                 tenant: key.tenant.slug.to_str().unwrap_or_default(),
                 owner: OwnerJson { id: key.owner.id.0, email: key.owner.email.as_deref() },
                 scopes: key.access.scopes.iter().map(Scope::as_str).collect(),
-                resources: resources.as_ref().map(|list| list.iter().map(String::as_str).collect()),
+                resources: key.access.resources.chosen().map(|_| chosen.collect()),
                 expires_at: key.expires_at().map(moment),
                 grace: answer.verdict.grace.map(|grace| GraceJson { reason: grace.reason.as_str(), until: moment(grace.until) }),
             })

@@ -6,7 +6,9 @@ use std::{collections::HashMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::{KeyTally, LastUse, write_keys};
+use smallvec::SmallVec;
+
+use super::tally::{Hours, KeyTally, LastUse, write_keys};
 use crate::{
     domain::{
         ids::{KeyId, TenantId},
@@ -18,13 +20,13 @@ use crate::{
 /// How many keys' uses are folded in one transaction, so that others get their turn in between.
 const KEYS_AT_A_TIME: usize = 1000;
 
-/// What happened to a key, as the journal keeps it.
+/// What happened to a key, as the journal keeps it: a row is one line after the other.
 #[derive(Serialize, Deserialize)]
 struct Line {
     tenant: i64,
     key: [u8; 16],
-    hours: Vec<(i64, i64, i64)>,
-    uses: Vec<LineUse>,
+    hours: Hours,
+    uses: SmallVec<[LineUse; 1]>,
 }
 
 /// The beginning of the secret's hash, enough to know it among a key's two; microseconds since 1970; the address.
@@ -40,11 +42,12 @@ fn bucket(id: KeyId) -> i64 {
 /// # Errors
 /// The database is away; nothing is written then.
 pub(super) fn note(store: &Store, now: Time, keys: &[(KeyId, KeyTally)]) -> Result<(), StoreError> {
-    let mut buckets: HashMap<i64, Vec<Line>> = HashMap::new();
+    let mut rows: HashMap<i64, Vec<u8>> = HashMap::new();
     for (id, tally) in keys {
-        buckets.entry(bucket(*id)).or_default().push(Line::of(*id, tally));
+        let row = rows.entry(bucket(*id)).or_default();
+        Line::of(*id, tally).write_to(row)?;
     }
-    let rows = buckets.into_iter().map(|(bucket, lines)| Ok((bucket, encode(&lines)?))).collect::<Result<Vec<_>, StoreError>>()?;
+    let rows: Vec<_> = rows.into_iter().collect();
     store.write(now, |tx| use_journal::add(tx, &rows))
 }
 
@@ -67,7 +70,9 @@ pub(super) fn fold(store: &Store, now: Time, bucket: i64) -> Result<(), StoreErr
         // Those that waited longest are first; the rest waits for the next time, as one row.
         let rest = keys.split_off(keys.len().min(KEYS_AT_A_TIME));
         if !rest.is_empty() {
-            use_journal::add(tx, &[(bucket, encode(&rest)?)])?;
+            let mut row = Vec::new();
+            rest.iter().try_for_each(|line| line.write_to(&mut row))?;
+            use_journal::add(tx, &[(bucket, row)])?;
         }
         write(tx, &keys)
     })
@@ -100,9 +105,13 @@ impl Line {
         Self {
             tenant: tally.tenant.number(),
             key: id.bytes(),
-            hours: tally.hours.to_vec(),
+            hours: tally.hours.clone(),
             uses: tally.uses.iter().map(|last| (start(&last.hash.0), last.at.timestamp_micros(), last.ip)).collect(),
         }
+    }
+
+    fn write_to(&self, row: &mut Vec<u8>) -> Result<(), StoreError> {
+        postcard::to_io(self, row).map(|_| ()).map_err(|error| StoreError::Row(error.to_string()))
     }
 
     fn id(&self) -> Option<KeyId> {
@@ -130,20 +139,23 @@ fn start(hash: &[u8; 32]) -> [u8; 8] {
     std::array::from_fn(|i| hash[i])
 }
 
-fn encode(lines: &[Line]) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(lines).map_err(|error| StoreError::Row(error.to_string()))
-}
-
 /// The lines of all rows, one a key, in the order in which the keys came first.
 fn add_up(rows: &[Vec<u8>]) -> Vec<Line> {
     let mut places: HashMap<[u8; 16], usize> = HashMap::new();
     let mut sum: Vec<Line> = Vec::new();
     for row in rows {
-        let lines: Vec<Line> = postcard::from_bytes(row).unwrap_or_else(|error| {
-            tracing::error!(%error, "a row of the journal of uses is damaged; the use of a second is lost");
-            Vec::new()
-        });
-        for line in lines {
+        let mut rest = row.as_slice();
+        while !rest.is_empty() {
+            let line = match postcard::take_from_bytes::<Line>(rest) {
+                Ok((line, after)) => {
+                    rest = after;
+                    line
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a row of the journal of uses is damaged; the use of a second is lost");
+                    break;
+                }
+            };
             match places.get(&line.key) {
                 Some(place) => sum[*place].add(line),
                 None => {

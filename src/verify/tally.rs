@@ -52,12 +52,14 @@ pub(super) struct LastUse {
     pub(super) ip: Option<IpAddr>,
 }
 
+/// Accepted and refused, by hours since 1970; one hour but for the change of the hour.
+pub(super) type Hours = SmallVec<[(i64, i64, i64); 1]>;
+
 pub(super) struct KeyTally {
     pub(super) tenant: TenantId,
     /// A secret was used that had not been used before.
     first: bool,
-    /// Accepted and refused, by hours since 1970; one hour but for the change of the hour.
-    pub(super) hours: SmallVec<[(i64, i64, i64); 1]>,
+    pub(super) hours: Hours,
     /// The last use of the current secret and of the old one.
     pub(super) uses: SmallVec<[LastUse; 1]>,
 }
