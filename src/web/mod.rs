@@ -57,6 +57,7 @@ pub mod gateways;
 pub mod guard;
 pub mod installation;
 pub mod installation_keys;
+pub mod installation_mail;
 pub mod installation_people;
 pub mod invite;
 pub mod key_actions;
@@ -81,6 +82,7 @@ pub mod keys_own;
 pub mod keys_query;
 pub mod leave;
 pub mod mail;
+pub mod mail_views;
 pub mod member;
 mod member_fields;
 pub mod member_help;
@@ -194,6 +196,10 @@ pub fn urls() -> Pages {
             .route("/installation/keys/{key}/revoke", post().to(installation_keys::revoke))
             .route("/installation/keys/{key}/delete", get().to(installation_keys::ask_delete))
             .route("/installation/keys/{key}/delete", post().to(installation_keys::delete))
+            .route("/installation/mail", get().to(installation_mail::list))
+            .route("/installation/mail/{id}", get().to(installation_mail::one))
+            .route("/installation/mail/{id}/html", get().to(installation_mail::html))
+            .route("/installation/mail/{id}/send", post().to(installation_mail::send_again))
             .route("/t/{tenant}/mail", get().to(mail::list))
             .route("/t/{tenant}/mail/{id}", get().to(mail::one))
             .route("/t/{tenant}/mail/{id}/html", get().to(mail::html))
@@ -312,7 +318,12 @@ pub fn urls() -> Pages {
 /// What the top bar offers the installation owner.
 fn owner_nav(path: &str) -> Vec<Link> {
     let link = |label: &str, url: &str| Link { label: label.into(), current: path == url || path.starts_with(&format!("{url}/")), url: url.into() };
-    vec![link("Tenants", "/installation/tenants"), link("Keys of all tenants", "/installation/keys"), link("People", "/installation/people")]
+    vec![
+        link("Tenants", "/installation/tenants"),
+        link("Keys of all tenants", "/installation/keys"),
+        link("People", "/installation/people"),
+        link("Mail", installation_mail::MAIL),
+    ]
 }
 
 /// What the top bar offers a member.

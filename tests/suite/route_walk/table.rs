@@ -272,6 +272,10 @@ pub const OF_THE_INSTALLATION: &[Row] = &[
     post("/installation/keys/{key}/revoke",                 "303= 404  303").with(&[("reason", "leaked")]),
     get("/installation/keys/{key}/delete",                  "303  404  200"),
     post("/installation/keys/{key}/delete",                 "303= 404  303").with(&[("confirm", "delete")]),
+    get("/installation/mail",                               "303  404  200"),
+    get("/installation/mail/{id}",                          "303  404  200"),
+    get("/installation/mail/{id}/html",                     "303  404  200"),
+    post("/installation/mail/{id}/send",                    "303= 404  303").from("/installation/mail/{id}"),
 ];
 
 /// What is served to programs and to everybody: method and path; what is asked of it is in the tests of verification.

@@ -175,7 +175,7 @@ impl<'a> World<'a> {
                     id
                 }
                 ("id", "gateways") => self.gateway(whose, slug),
-                ("id", "mail") => self.failed_mail(whose, slug),
+                ("id", "mail") => self.failed_mail(whose, slug, path),
                 ("scope" | "role" | "resource", _) if path.contains("/access/") => self.access(whose, slug, name),
                 ("member", _) => self.member(whose, slug, path),
                 ("keeper", _) if whose == Whose::Nobody => "987654322".to_owned(),
@@ -395,14 +395,16 @@ impl<'a> World<'a> {
     }
 
     /// A mail that was given up.
-    fn failed_mail(&self, whose: Whose, slug: &str) -> String {
+    fn failed_mail(&self, whose: Whose, slug: &str, path: &str) -> String {
         if whose == Whose::Nobody {
             return "987654321".to_owned();
         }
         let key = KeyName { id: "7f3Kq9m2x8d4Zt0B".into(), name: CANARY.into() };
         let mail = Mail::KeyChanged { key, action: "key.revoke".into(), by: "Ada Example".into(), at: self.app.now(), facts: vec![] };
         let to = outbox::To { address: "walked@nowhere.example".into(), name: String::new() };
-        let (tenant, once) = (Some(self.app.fixture.tenants[slug]), fresh_id(&mut chance::fill).to_string());
+        let tenant = (!path.starts_with("/installation/")).then(|| self.app.fixture.tenants[slug]);
+        let reset = Mail::PasswordReset { until: self.app.now() + days(1) };
+        let (mail, once) = (if tenant.is_some() { mail } else { reset }, fresh_id(&mut chance::fill).to_string());
         self.app.write(|tx| {
             let new = outbox::NewMail { tenant, account: None, to: &to, mail: &mail, once: &once };
             let id = outbox::add(tx, &new)?.expect("a new mail");
