@@ -88,6 +88,7 @@ mod member_fields;
 pub mod member_help;
 pub mod member_remove;
 pub mod members;
+mod opened_links;
 pub mod overview;
 pub mod page;
 pub mod password;
@@ -289,10 +290,14 @@ pub fn urls() -> Pages {
             .route("/password/forgot", post().to(password::send_link))
             .route("/password/reset/{token}", get().to(password::ask_reset))
             .route("/password/reset/{token}", post().to(password::reset))
-            .route("/extend/{token}", get().to(extend::ask))
-            .route("/extend/{token}", post().to(extend::extend))
-            .route("/extend/{token}/stop", get().to(extend::ask_stop))
-            .route("/extend/{token}/stop", post().to(extend::stop))
+            .route("/extend/open/{notice}", get().to(extend::ask))
+            .route("/extend/open/{notice}", post().to(extend::extend))
+            .route("/extend/open/{notice}/stop", get().to(extend::ask_stop))
+            .route("/extend/open/{notice}/stop", post().to(extend::stop))
+            .route("/extend/{token}", get().to(extend::open))
+            .route("/extend/{token}", post().to(extend::extend_now))
+            .route("/extend/{token}/stop", get().to(extend::open_stop))
+            .route("/extend/{token}/stop", post().to(extend::stop_now))
             .route("/profile", get().to(profile::show_profile))
             .route("/profile/tenants/{tenant}/leave", get().to(leave::ask))
             .route("/profile/tenants/{tenant}/leave", post().to(leave::leave))

@@ -193,7 +193,9 @@ impl<'a> World<'a> {
                     token.reveal().to_owned()
                 }
                 ("token", _) if path.starts_with("/invite/") => self.invite(Whose::Acme).0,
-                ("token", _) if path.starts_with("/extend/") => self.extend_link(path),
+                ("token", _) if path.starts_with("/extend/") => extensions::token(&self.app.app.secrets, &self.notice(path)).reveal().to_owned(),
+                ("notice", _) if whose == Whose::Nobody => "987654321".to_owned(),
+                ("notice", _) => self.notice(path).id.0.to_string(),
                 ("token", _) => Token::make(Purpose::SetUp, fresh_id(&mut chance::fill), &mut chance::fill).reveal().to_owned(),
                 // An event of dora's new key. Numbers begin anew in each tenant, so another tenant's says nothing.
                 ("number", "events") if whose == Whose::Acme => {
@@ -261,20 +263,20 @@ impl<'a> World<'a> {
         (id.to_string(), token)
     }
 
-    /// The token of a notice to an extra recipient, of a key that expires in ten days.
-    fn extend_link(&self, path: &str) -> String {
+    /// A notice to an extra recipient, of a key that expires in ten days.
+    fn notice(&self, path: &str) -> outbox::Notice {
         let (id, _) = self.key(Whose::Acme, "acme", "dora", path);
         let (tenant, id) = (self.app.fixture.tenants["acme"], KeyId::parse(&id).unwrap());
         let now = self.app.now();
         let line = outbox::NewNotice { key: id, stage: "before_14".into(), expires_at: now + days(10), role: Role::Extra };
         let to = outbox::To { address: EXTRA.to_owned(), name: String::new() };
         self.app.write(|tx| outbox::add_notices(tx, tenant, &to, now, &[line]));
-        let notice = self.app.read(|db| {
+        let found = self.app.read(|db| {
             let mails = outbox::list(db, tenant, None, None, 100)?;
             let notices: Result<Vec<_>, _> = mails.iter().map(|mail| outbox::notices_of(db, mail.id)).collect();
             Ok(notices?.into_iter().flatten().find(|notice| notice.key == id))
         });
-        extensions::token(&self.app.app.secrets, &notice.unwrap()).reveal().to_owned()
+        found.unwrap()
     }
 
     /// A new member of one tenant: a service account where the path is about one, suspended where it is about that.
