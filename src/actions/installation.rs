@@ -26,6 +26,7 @@ use crate::{
         is_duplicate, keys,
         links::{self, NewInvitation},
         members,
+        outbox::{self, Row},
         tenants::{self, Tenant},
     },
 };
@@ -234,4 +235,17 @@ pub fn delete_key(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key,
     keys::delete(tx, &key, &owner)?;
     key_actions::note(tx, by, Action::KeyDeleted, &key, json!({ "owner": owner.name }))?;
     Ok(key)
+}
+
+/// Lets a mail that belongs to no tenant leave again; `false` where it has not failed.
+///
+/// # Errors
+/// Whoever asks is not the installation owner.
+pub fn send_again(tx: &mut Tx<'_>, by: &By, row: &Row) -> Result<bool, TenantError> {
+    let reach = owner(tx, by)?;
+    let again = outbox::send_again_of_installation(tx, &reach, row.id)?;
+    if again {
+        events::add_to_installation(tx, &mail::sent_again(by, row))?;
+    }
+    Ok(again)
 }

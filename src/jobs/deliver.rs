@@ -82,7 +82,7 @@ impl Post {
                 if late || stopped.load(Ordering::Relaxed) {
                     self.settle(row, &Outcome::Later(self.clock.now()), &row.said)?;
                 } else {
-                    let (error, untouched) = match self.send(row) {
+                    let (error, untouched) = match self.send(row).or_else(|error| self.unreadable(row, error)) {
                         Ok((outcome, said)) => (self.settle_in_time(row, &outcome, &said, began, stopped).err(), None),
                         Err(error) => (Some(error), Some(row)),
                     };
@@ -98,6 +98,16 @@ impl Post {
             }
         }
         Ok(done)
+    }
+
+    /// A mail that cannot be put together is tried again like one that no server takes, so that it keeps no other from leaving.
+    fn unreadable(&self, row: &Row, error: StoreError) -> Result<(Outcome, String), StoreError> {
+        if error.is_outage() {
+            return Err(error);
+        }
+        tracing::error!(mail = row.id.0, %error, "a mail cannot be put together");
+        let next = next_try(row.taken_at.unwrap_or(row.due_at), row.tries + 1, self.clock.now());
+        Ok((next.map_or(Outcome::Failed, Outcome::Again), "it could not be put together; the log says why".to_owned()))
     }
 
     /// Writes down what became of a mail, again and again while the mail is surely ours: one that a server has taken and that

@@ -15,7 +15,7 @@ use chrono::Duration;
 use crate::{
     clock::Clock,
     domain::{
-        ids::{MemberId, TenantId},
+        ids::MemberId,
         key::Life,
         mail::{Mail, Role},
         notice::{Expiring, LATEST, Stage, digest, due, next_digest},
@@ -25,8 +25,8 @@ use crate::{
     },
     store::{
         Store, StoreError, jobs,
-        notices::{self, Candidate},
-        outbox::{self, NewMail, NewNotice, To, folded},
+        notices::{self, Candidate, Candidates},
+        outbox::{self, Lines, NewMail, NewNotice, To, folded},
         tenants::{self, Tenant},
     },
 };
@@ -34,8 +34,10 @@ use crate::{
 const JOB: &str = "notices";
 /// How many keys are read at a time.
 const KEYS_AT_A_TIME: i64 = 500;
-/// How many lines of digests are written in one transaction.
+/// How many lines of digests are written by one statement.
 const LINES_AT_A_TIME: usize = 100;
+/// How long a transaction goes on with further lines: others wait so long for their turn.
+const AT_A_TIME: Span = Span::from_millis(20);
 /// A digest whose lines do not fit into one transaction waits for the last, or so long where the process dies.
 const HOLD: Duration = Duration::minutes(10);
 
@@ -58,7 +60,7 @@ pub struct Sweep {
 }
 
 /// Lines by recipient: their folded address, then how they are written to and why.
-type Digests = BTreeMap<String, (To, Vec<NewNotice>)>;
+type Digests = BTreeMap<String, Lines>;
 
 impl Sweep {
     /// For a process that is known by this name.
@@ -106,9 +108,12 @@ impl Sweep {
         let mut digests = Digests::new();
         let mut known: BTreeMap<MemberId, Vec<(To, Role)>> = BTreeMap::new();
         while !stopped.load(Ordering::Relaxed) {
-            let keys = self.store.read(|db| notices::candidates(db, tenant.id, range, last, unfinished, KEYS_AT_A_TIME))?;
-            let Some(end) = keys.last() else { break };
-            last = (end.expires_at, end.seq);
+            let Candidates { keys, last: Some(end) } =
+                self.store.read(|db| notices::candidates(db, tenant.id, range, last, unfinished, KEYS_AT_A_TIME))?
+            else {
+                break;
+            };
+            last = end;
             swept.keys += keys.len();
             let found: Vec<(Candidate, Stage)> = keys.into_iter().filter_map(|key| stage(tenant, &key, now).map(|stage| (key, stage))).collect();
             let mut unknown: Vec<MemberId> = found.iter().map(|(key, _)| key.owner).filter(|owner| !known.contains_key(owner)).collect();
@@ -133,73 +138,27 @@ impl Sweep {
 
     /// Writes the digests, several recipients a transaction; `false` where it did not come to the end.
     fn write(&self, tenant: &Tenant, at: Time, digests: Digests, swept: &mut Swept, stopped: &AtomicBool) -> Result<bool, StoreError> {
-        let mut some: Vec<(To, Vec<NewNotice>)> = Vec::new();
-        let mut size = 0;
-        for (to, lines) in digests.into_values() {
-            if lines.len() > LINES_AT_A_TIME {
-                if !self.write_long(tenant.id, at, &to, &lines, swept, stopped)? {
-                    return Ok(false);
-                }
-                continue;
-            }
-            if size + lines.len() > LINES_AT_A_TIME {
-                if !self.write_some(tenant.id, at, &some, swept, stopped)? {
-                    return Ok(false);
-                }
-                (some, size) = (Vec::new(), 0);
-            }
-            size += lines.len();
-            some.push((to, lines));
-        }
-        Ok(some.is_empty() || self.write_some(tenant.id, at, &some, swept, stopped)?)
-    }
-
-    fn write_some(
-        &self,
-        tenant: TenantId,
-        at: Time,
-        some: &[(To, Vec<NewNotice>)],
-        swept: &mut Swept,
-        stopped: &AtomicBool,
-    ) -> Result<bool, StoreError> {
-        self.in_turn(stopped, |tx| {
-            let mut added = 0;
-            for (to, lines) in some {
-                added += outbox::add_notices(tx, tenant, to, at, lines)?;
-            }
-            Ok(added)
-        })
-        .map(|added| added.map(|added| swept.lines += added).is_some())
-    }
-
-    /// One recipient with so many keys that their digest is written in several transactions; it leaves after the last.
-    fn write_long(
-        &self,
-        tenant: TenantId,
-        at: Time,
-        to: &To,
-        lines: &[NewNotice],
-        swept: &mut Swept,
-        stopped: &AtomicBool,
-    ) -> Result<bool, StoreError> {
-        for some in lines.chunks(LINES_AT_A_TIME) {
+        let mut portions = portions(digests.into_values()).into_iter().peekable();
+        while portions.peek().is_some() {
             let added = self.in_turn(stopped, |tx| {
-                let added = outbox::add_notices(tx, tenant, to, at, some)?;
-                let until = tx.now() + HOLD;
-                outbox::hold_digest(tx, tenant, to, at, until)?;
+                let (began, mut added) = (Instant::now(), 0);
+                while began.elapsed() < AT_A_TIME {
+                    let Some(portion) = portions.next() else { break };
+                    added += outbox::add_digests(tx, tenant.id, at, &portion.digests)?;
+                    if let ([(to, _)], Some(is_last)) = (portion.digests.as_slice(), portion.part) {
+                        let until = if is_last { tx.now() } else { tx.now() + HOLD };
+                        outbox::hold_digest(tx, tenant.id, to, at, until)?;
+                    }
+                }
                 Ok(added)
             })?;
             let Some(added) = added else { return Ok(false) };
             swept.lines += added;
         }
-        let released = self.in_turn(stopped, |tx| {
-            let now = tx.now();
-            outbox::hold_digest(tx, tenant, to, at, now)
-        })?;
-        Ok(released.is_some())
+        Ok(true)
     }
 
-    /// One transaction of many, followed by a pause in which others write. `None` where the job is to end, or is no longer ours.
+    /// One transaction of many, followed by a pause. `None` where the job is to end, or is no longer ours.
     fn in_turn<T>(&self, stopped: &AtomicBool, f: impl FnOnce(&mut crate::store::Tx<'_>) -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         if stopped.load(Ordering::Relaxed) {
             return Ok(None);
@@ -211,8 +170,8 @@ impl Sweep {
             }
             f(tx).map(Some)
         })?;
-        // A writer that waits looks again after a growing pause of its own.
-        thread::sleep((began.elapsed() * 2).clamp(Span::from_millis(4), Span::from_millis(50)));
+        // Writers of this process take turns; a command beside it finds its moment here.
+        thread::sleep((began.elapsed() / 4).min(AT_A_TIME));
         Ok(done)
     }
 
@@ -235,6 +194,34 @@ impl Sweep {
         }
         Ok(())
     }
+}
+
+/// What is written together.
+struct Portion {
+    digests: Vec<Lines>,
+    /// A part of one digest, and whether it is the last one.
+    part: Option<bool>,
+}
+
+fn portions(digests: impl Iterator<Item = Lines>) -> Vec<Portion> {
+    let (mut portions, mut some, mut size) = (Vec::new(), Vec::new(), 0);
+    for (to, lines) in digests {
+        if lines.len() > LINES_AT_A_TIME {
+            let mut parts = lines.chunks(LINES_AT_A_TIME).peekable();
+            while let Some(part) = parts.next() {
+                portions.push(Portion { digests: vec![(to.clone(), part.to_vec())], part: Some(parts.peek().is_none()) });
+            }
+            continue;
+        }
+        if size + lines.len() > LINES_AT_A_TIME {
+            portions.push(Portion { digests: std::mem::take(&mut some), part: None });
+            size = 0;
+        }
+        size += lines.len();
+        some.push((to, lines));
+    }
+    portions.push(Portion { digests: some, part: None });
+    portions
 }
 
 /// The expiries that a notice may be due of.

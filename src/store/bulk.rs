@@ -43,10 +43,15 @@ impl Store {
             catch_up(tx, &postponed)?;
             Ok::<T, E>(value)
         })?;
-        // The log has grown to the size of all that was written.
-        self.read(|db| match db.conn() {
-            AnyConn::Sqlite(inner) => inner.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from),
-            AnyConn::Postgres(_) => Ok(()),
+        // SQLite's log has grown to the size of all that was written; PostgreSQL does not know yet which pages hold only rows that
+        // everybody sees, and would look each of them up.
+        self.read(|db| {
+            let statements: &[&str] = match db.conn() {
+                AnyConn::Sqlite(_) => &["PRAGMA wal_checkpoint(TRUNCATE)"],
+                AnyConn::Postgres(_) => &["SET statement_timeout = 0", "VACUUM keys", "SET statement_timeout = '5s'"],
+            };
+            statements.iter().try_for_each(|statement| per_backend!(db.conn(), |inner| inner.batch_execute(statement)))?;
+            Ok::<(), StoreError>(())
         })?;
         Ok(value)
     }

@@ -92,7 +92,7 @@ pub fn linked(db: &mut Db, notice: Notice) -> Result<Linked, StoreError> {
 /// The database is away.
 pub fn linked_all(db: &mut Db, tenant: &Tenant, lines: Vec<Notice>) -> Result<Vec<Linked>, StoreError> {
     let ids: Vec<KeyId> = lines.iter().map(|notice| notice.key).collect();
-    let keys: BTreeMap<KeyId, Key> = keys::find_many(db, &Reach::of_row(tenant.id), &ids)?.into_iter().map(|key| (key.id, key)).collect();
+    let keys: BTreeMap<KeyId, Key> = keys::find_readable(db, &Reach::of_row(tenant.id), &ids)?.into_iter().map(|key| (key.id, key)).collect();
     let mut owners: Vec<MemberId> = keys.values().map(|key| key.owner).collect();
     owners.sort_unstable();
     owners.dedup();

@@ -293,6 +293,22 @@ pub fn find_many(db: &mut Db, reach: &Reach, ids: &[KeyId]) -> Result<Vec<Key>, 
     rows.into_iter().filter(|row| reach.owners().is_none_or(|owners| owners.contains(&row.owner_id))).map(Key::try_from).collect()
 }
 
+/// As [`find_many`], without the keys whose rows cannot be read; the log says which.
+///
+/// # Errors
+/// The database is away.
+pub fn find_readable(db: &mut Db, reach: &Reach, ids: &[KeyId]) -> Result<Vec<Key>, StoreError> {
+    let ids: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
+    let rows: Vec<KeyRow> =
+        table::table.filter(table::tenant_id.eq(reach.tenant().number()).and(table::id.eq_any(ids))).order(table::seq.desc()).load(db.conn())?;
+    let seen = rows.into_iter().filter(|row| reach.owners().is_none_or(|owners| owners.contains(&row.owner_id)));
+    let read = seen.filter_map(|row| {
+        let (tenant, seq) = (row.tenant_id, row.seq);
+        Key::try_from(row).inspect_err(|error| tracing::error!(tenant, key = seq, %error, "a key cannot be read and is left out")).ok()
+    });
+    Ok(read.collect())
+}
+
 /// The keys of a member that are not revoked, newest first.
 ///
 /// # Errors

@@ -29,6 +29,7 @@ pub mod schema;
 pub mod sessions;
 pub mod sign_in_failures;
 pub mod tenants;
+mod turns;
 pub mod usage;
 pub mod use_journal;
 
@@ -41,6 +42,7 @@ use diesel::{connection::SimpleConnection as _, prelude::*, r2d2::Pool};
 
 pub(crate) use conn::per_backend;
 pub use conn::{Address, AnyConn};
+use turns::Turns;
 
 use crate::{
     domain::{
@@ -196,6 +198,8 @@ pub struct Store {
     address: Address,
     secrets: Arc<Secrets>,
     on_commit: Arc<OnceLock<Box<OnCommit>>>,
+    /// PostgreSQL has many writers at once.
+    turns: Option<Arc<Turns>>,
 }
 
 /// Hands out [`Db`]s.
@@ -226,8 +230,9 @@ impl Store {
     /// An address that is neither SQLite's nor PostgreSQL's.
     pub fn open(url: &str, secrets: Arc<Secrets>) -> Result<Self, StoreError> {
         let address = Address::parse(url)?;
-        let size = if matches!(address, Address::Sqlite(_)) { 8 } else { 10 };
-        Ok(Self { pool: conn::pool(Pooled(address.clone()), size), address, secrets, on_commit: Arc::default() })
+        let is_sqlite = matches!(address, Address::Sqlite(_));
+        let pool = conn::pool(Pooled(address.clone()), if is_sqlite { 8 } else { 10 });
+        Ok(Self { pool, address, secrets, on_commit: Arc::default(), turns: is_sqlite.then(Arc::default) })
     }
 
     /// The same database through `size` connections of its own, for whoever must not wait until others have done with theirs.
@@ -285,6 +290,8 @@ impl Store {
     /// What `f` returns (nothing is changed then), or the database is away; [`StoreError::CommitUnknown`] where nobody can say
     /// whether the commit took place.
     pub fn write<T, E: From<StoreError>>(&self, now: Time, f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        // Who waits for their turn holds no connection that others could read with.
+        let _turn = self.turns.as_deref().map(|turns| turns.take().ok_or(StoreError::Busy)).transpose()?;
         let mut db = self.checkout()?;
         // A deferred SQLite transaction that reads and then writes fails at once in spite of the busy timeout.
         let begin = if db.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" };

@@ -39,8 +39,20 @@ pub struct Candidate {
     pub told: Option<Stage>,
 }
 
+/// Place, ID, owner, expiry, when that was set, and extra recipients.
+type CandidateRow = (i64, String, i64, Option<i64>, i64, String);
+
+/// Some keys that a notice may be due of.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    /// The keys.
+    pub keys: Vec<Candidate>,
+    /// Behind which the next ones are (expiry and place); `None` where there are no more.
+    pub last: Option<(Time, i64)>,
+}
+
 /// Keys of a tenant, neither revoked nor disabled, that expire between two moments: those after `last` (expiry and place), in the
-/// order of their expiry. What was written from `unfinished` on belongs to a sweep that did not come to its end, so that others may
+/// order of their expiry, `most` at most. A key whose row cannot be read is left out, and the log says so. What was written from `unfinished` on belongs to a sweep that did not come to its end, so that others may
 /// not have been told yet: it does not count as told.
 ///
 /// # Errors
@@ -52,9 +64,9 @@ pub fn candidates(
     last: (Time, i64),
     unfinished: Time,
     most: i64,
-) -> Result<Vec<Candidate>, StoreError> {
+) -> Result<Candidates, StoreError> {
     let after = micros(last.0.max(from));
-    let rows: Vec<(i64, String, i64, Option<i64>, i64, String)> = table::table
+    let rows: Vec<CandidateRow> = table::table
         .filter(table::tenant_id.eq(tenant.number()).and(table::revoked_at.is_null()).and(table::disabled_at.is_null()))
         .filter(table::expires_at.ge(after).and(table::expires_at.lt(micros(to))))
         .filter(table::expires_at.gt(after).or(table::seq.gt(last.1)))
@@ -62,20 +74,8 @@ pub fn candidates(
         .limit(most)
         .select((table::seq, table::id, table::owner_id, table::expires_at, table::expiry_set_at, table::notice_recipients))
         .load(db.conn())?;
-    let mut found = rows
-        .into_iter()
-        .map(|(seq, id, owner, expires_at, set_at, extra)| {
-            Ok(Candidate {
-                seq,
-                id: KeyId::parse(&id).ok_or_else(|| StoreError::Row(format!("key ID {id}")))?,
-                owner: MemberId(owner),
-                expires_at: moment(expires_at.unwrap_or_default()),
-                set_at: moment(set_at),
-                extra: serde_json::from_str(&extra).map_err(|error| StoreError::Row(error.to_string()))?,
-                told: None,
-            })
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
+    let last = rows.last().map(|(seq, _, _, expires_at, ..)| (moment(expires_at.unwrap_or_default()), *seq));
+    let mut found: Vec<Candidate> = rows.into_iter().filter_map(|row| readable(tenant, row)).collect();
     let ids: Vec<KeyId> = found.iter().map(|key| key.id).collect();
     let by_link = extensions::set_by_link(db, tenant, &ids)?;
     let told = told(db, tenant, &ids, unfinished)?;
@@ -83,7 +83,22 @@ pub fn candidates(
         key.set_at = by_link.get(&key.id).copied().unwrap_or(key.set_at).max(key.set_at);
         key.told = told.get(&(key.id, micros(key.expires_at))).copied();
     }
-    Ok(found)
+    Ok(Candidates { keys: found, last })
+}
+
+/// A key from its row; what cannot be read of one must not keep the others from being told.
+fn readable(tenant: TenantId, (seq, id, owner, expires_at, set_at, extra): CandidateRow) -> Option<Candidate> {
+    let left_out = |what: &str| tracing::error!(tenant = tenant.number(), key = seq, "{what} of a key cannot be read: nobody is told of its end");
+    let Some(id) = KeyId::parse(&id) else {
+        left_out("the ID");
+        return None;
+    };
+    let Ok(extra) = serde_json::from_str(&extra) else {
+        left_out("the extra recipients");
+        return None;
+    };
+    let expires_at = moment(expires_at.unwrap_or_default());
+    Some(Candidate { seq, id, owner: MemberId(owner), expires_at, set_at: moment(set_at), extra, told: None })
 }
 
 fn told(db: &mut Db, tenant: TenantId, keys: &[KeyId], before: Time) -> Result<BTreeMap<(KeyId, i64), Stage>, StoreError> {

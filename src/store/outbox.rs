@@ -9,7 +9,9 @@ use chrono::{DateTime, Duration, NaiveTime};
 use diesel::prelude::*;
 
 use super::{
-    AnyConn, Db, StoreError, Tx, micros, moment, per_backend,
+    AnyConn, Db, StoreError, Tx,
+    installation::InstallationReach,
+    micros, moment, per_backend,
     schema::{mails as table, notices},
 };
 use crate::domain::{
@@ -17,6 +19,9 @@ use crate::domain::{
     mail::{Line, Mail, Rank, Role, Shown, TRIED_FOR},
     time::{Time, days},
 };
+
+/// How many digests are written by one statement.
+const DIGESTS_AT_A_TIME: usize = 100;
 
 /// How long a sender has for a mail before another may take it.
 pub const LEASE: Duration = Duration::minutes(10);
@@ -190,14 +195,43 @@ pub fn rewrite(tx: &mut Tx<'_>, id: MailId, mail: &Mail) -> Result<bool, StoreEr
     Ok(diesel::update(open).set((table::facts.eq(facts), table::kind.eq(mail.word()))).execute(tx.conn())? == 1)
 }
 
+/// A mail as it is first written.
+#[derive(Insertable)]
+#[diesel(table_name = table, treat_none_as_default_value = false)]
+struct Values<'a> {
+    tenant_id: Option<i64>,
+    account_id: Option<i64>,
+    kind: &'a str,
+    facts: String,
+    once: &'a str,
+    rank: i64,
+    recipient: &'a str,
+    recipient_folded: String,
+    recipient_name: &'a str,
+    created_at: i64,
+    due_at: i64,
+    next_at: i64,
+}
+
+fn values<'a>(new: &NewMail<'a>, now: Time, due_at: Time) -> Result<Values<'a>, StoreError> {
+    Ok(Values {
+        tenant_id: new.tenant.map(TenantId::number),
+        account_id: new.account.map(|id| id.0),
+        kind: new.mail.word(),
+        facts: serde_json::to_string(new.mail).map_err(|error| StoreError::Row(error.to_string()))?,
+        once: new.once,
+        rank: new.mail.rank().number(),
+        recipient: new.to.address.trim(),
+        recipient_folded: folded(&new.to.address),
+        recipient_name: &new.to.name,
+        created_at: micros(now),
+        due_at: micros(due_at),
+        next_at: micros(due_at),
+    })
+}
+
 fn insert(tx: &mut Tx<'_>, new: &NewMail<'_>, due_at: Time) -> Result<Option<MailId>, StoreError> {
-    let facts = serde_json::to_string(new.mail).map_err(|error| StoreError::Row(error.to_string()))?;
-    let row = (
-        (table::tenant_id.eq(new.tenant.map(TenantId::number)), table::account_id.eq(new.account.map(|id| id.0))),
-        (table::kind.eq(new.mail.word()), table::facts.eq(facts), table::once.eq(new.once), table::rank.eq(new.mail.rank().number())),
-        (table::recipient.eq(new.to.address.trim()), table::recipient_folded.eq(folded(&new.to.address)), table::recipient_name.eq(&new.to.name)),
-        (table::created_at.eq(micros(tx.now())), table::due_at.eq(micros(due_at)), table::next_at.eq(micros(due_at))),
-    );
+    let row = values(new, tx.now(), due_at)?;
     let id: Option<i64> = per_backend!(tx.conn(), |inner| diesel::insert_into(table::table)
         .values(row)
         .on_conflict_do_nothing()
@@ -207,6 +241,9 @@ fn insert(tx: &mut Tx<'_>, new: &NewMail<'_>, due_at: Time) -> Result<Option<Mai
     Ok(id.map(MailId))
 }
 
+/// Lines for one recipient.
+pub type Lines = (To, Vec<NewNotice>);
+
 /// Puts notices into the digest of a recipient that leaves at `digest_at`, or into the next day's where that one has left. What
 /// the recipient was told before is left out. Answers how many were new.
 ///
@@ -215,33 +252,62 @@ fn insert(tx: &mut Tx<'_>, new: &NewMail<'_>, due_at: Time) -> Result<Option<Mai
 /// # Errors
 /// The database is away.
 pub fn add_notices(tx: &mut Tx<'_>, tenant: TenantId, to: &To, digest_at: Time, lines: &[NewNotice]) -> Result<usize, StoreError> {
-    if lines.is_empty() {
-        return Ok(0);
-    }
-    let (mail, is_new) = open_digest(tx, tenant, to, digest_at)?;
-    let (now, recipient) = (micros(tx.now()), folded(&to.address));
+    add_digests(tx, tenant, digest_at, &[(to.clone(), lines.to_vec())])
+}
+
+/// As [`add_notices`], for several recipients, each of whom is named once.
+///
+/// # Errors
+/// The database is away.
+pub fn add_digests(tx: &mut Tx<'_>, tenant: TenantId, digest_at: Time, all: &[Lines]) -> Result<usize, StoreError> {
     let mut added = 0;
-    for some in lines.chunks(500) {
-        let rows: Vec<_> = some
-            .iter()
-            .map(|line| {
-                (
-                    (notices::mail_id.eq(mail.0), notices::tenant_id.eq(tenant.number()), notices::key_id.eq(line.key.as_str())),
-                    (notices::stage.eq(&line.stage), notices::expires_at.eq(micros(line.expires_at))),
-                    (notices::recipient_folded.eq(&recipient), notices::role.eq(line.role.word()), notices::created_at.eq(now)),
-                )
-            })
-            .collect();
-        let new = per_backend!(tx.conn(), |inner| diesel::insert_into(notices::table).values(&rows).on_conflict_do_nothing().execute(inner))?;
-        added += new;
-        if new < some.len() {
-            added += revive(tx, tenant, mail, &recipient, some)?;
+    for some in all.chunks(DIGESTS_AT_A_TIME) {
+        let some: Vec<&Lines> = some.iter().filter(|(_, lines)| !lines.is_empty()).collect();
+        let digests = open_digests(tx, tenant, digest_at, &some)?;
+        let mut new = insert_lines(tx, tenant, &some, &digests)?;
+        for ((to, lines), (mail, is_new)) in some.into_iter().zip(digests) {
+            let mut new = new.remove(&mail.0).unwrap_or(0);
+            if new < lines.len() {
+                new += revive(tx, tenant, mail, &folded(&to.address), lines)?;
+            }
+            if new == 0 && is_new {
+                diesel::delete(table::table.find(mail.0)).execute(tx.conn())?;
+            }
+            added += new;
         }
     }
-    if added == 0 && is_new {
-        diesel::delete(table::table.find(mail.0)).execute(tx.conn())?;
-    }
     Ok(added)
+}
+
+/// Writes the lines of digests, but for those that stand somewhere already. Answers how many are new in each mail.
+fn insert_lines(tx: &mut Tx<'_>, tenant: TenantId, all: &[&Lines], digests: &[(MailId, bool)]) -> Result<BTreeMap<i64, usize>, StoreError> {
+    let now = micros(tx.now());
+    let rows: Vec<_> = all
+        .iter()
+        .zip(digests)
+        .flat_map(|((to, lines), (mail, _))| {
+            let recipient = folded(&to.address);
+            lines.iter().map(move |line| {
+                (
+                    (notices::mail_id.eq(mail.0), notices::tenant_id.eq(tenant.number()), notices::key_id.eq(line.key.as_str())),
+                    (notices::stage.eq(line.stage.as_str()), notices::expires_at.eq(micros(line.expires_at))),
+                    (notices::recipient_folded.eq(recipient.clone()), notices::role.eq(line.role.word()), notices::created_at.eq(now)),
+                )
+            })
+        })
+        .collect();
+    let mut new = BTreeMap::new();
+    for some in rows.chunks(500) {
+        let mails: Vec<i64> = per_backend!(tx.conn(), |inner| diesel::insert_into(notices::table)
+            .values(some)
+            .on_conflict_do_nothing()
+            .returning(notices::mail_id)
+            .get_results(inner))?;
+        for mail in mails {
+            *new.entry(mail).or_default() += 1;
+        }
+    }
+    Ok(new)
 }
 
 /// Moves lines that were dropped, and whose cause has come back, into a digest: of them nobody was told. Answers how many.
@@ -284,6 +350,26 @@ pub fn hold_digest(tx: &mut Tx<'_>, tenant: TenantId, to: &To, digest_at: Time, 
 
 fn digest_once(tenant: TenantId, to: &To, at: Time) -> String {
     format!("digest/{}/{}/{}", tenant.number(), folded(&to.address), at.date_naive())
+}
+
+/// For each recipient the digest that still takes lines, and whether it was made just now.
+fn open_digests(tx: &mut Tx<'_>, tenant: TenantId, digest_at: Time, all: &[&Lines]) -> Result<Vec<(MailId, bool)>, StoreError> {
+    let onces: Vec<String> = all.iter().map(|(to, _)| digest_once(tenant, to, digest_at)).collect();
+    let (now, mut rows) = (tx.now(), Vec::new());
+    for ((to, _), once) in all.iter().zip(&onces) {
+        rows.push(values(&NewMail { tenant: Some(tenant), account: None, to, mail: &Mail::Digest, once }, now, digest_at)?);
+    }
+    let made: Vec<(String, i64)> = per_backend!(tx.conn(), |inner| diesel::insert_into(table::table)
+        .values(&rows)
+        .on_conflict_do_nothing()
+        .returning((table::once, table::id))
+        .get_results(inner))?;
+    let made: BTreeMap<String, i64> = made.into_iter().collect();
+    let open = all.iter().zip(&onces).map(|((to, _), once)| match made.get(once) {
+        Some(id) => Ok((MailId(*id), true)),
+        None => open_digest(tx, tenant, to, digest_at),
+    });
+    open.collect()
 }
 
 /// The digest that still takes lines, and whether it was made just now.
@@ -508,12 +594,40 @@ pub fn invited_since(db: &mut Db, tenant: TenantId, address: &str, since: Time) 
         .get_result(db.conn())?)
 }
 
+type Mails = table::BoxedQuery<'static, <AnyConn as diesel::Connection>::Backend>;
+
+/// The mails of a tenant, or those of none.
+fn of(tenant: Option<TenantId>) -> Mails {
+    match tenant {
+        Some(tenant) => table::table.filter(table::tenant_id.eq(tenant.number())).into_boxed(),
+        None => table::table.filter(table::tenant_id.is_null()).into_boxed(),
+    }
+}
+
 /// The mails of a tenant, newest first: of one state where one is named, older than `before`.
 ///
 /// # Errors
 /// The database is away.
 pub fn list(db: &mut Db, tenant: TenantId, state: Option<State>, before: Option<MailId>, most: i64) -> Result<Vec<Row>, StoreError> {
-    let mut query = table::table.filter(table::tenant_id.eq(tenant.number())).into_boxed();
+    list_of(db, Some(tenant), state, before, most)
+}
+
+/// As [`list`], for the mails that belong to no tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn list_of_installation(
+    db: &mut Db,
+    _: &InstallationReach,
+    state: Option<State>,
+    before: Option<MailId>,
+    most: i64,
+) -> Result<Vec<Row>, StoreError> {
+    list_of(db, None, state, before, most)
+}
+
+fn list_of(db: &mut Db, tenant: Option<TenantId>, state: Option<State>, before: Option<MailId>, most: i64) -> Result<Vec<Row>, StoreError> {
+    let mut query = of(tenant);
     query = match state {
         Some(State::Waiting) => query.filter(table::next_at.is_not_null()),
         Some(State::Sent) => query.filter(table::sent_at.is_not_null()),
@@ -533,8 +647,19 @@ pub fn list(db: &mut Db, tenant: TenantId, state: Option<State>, before: Option<
 /// # Errors
 /// The database is away.
 pub fn find(db: &mut Db, tenant: TenantId, id: MailId) -> Result<Option<Row>, StoreError> {
-    let found: Option<RowValues> =
-        table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(id.0))).select(COLUMNS).first(db.conn()).optional()?;
+    find_of(db, Some(tenant), id)
+}
+
+/// A mail that belongs to no tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn find_of_installation(db: &mut Db, _: &InstallationReach, id: MailId) -> Result<Option<Row>, StoreError> {
+    find_of(db, None, id)
+}
+
+fn find_of(db: &mut Db, tenant: Option<TenantId>, id: MailId) -> Result<Option<Row>, StoreError> {
+    let found: Option<RowValues> = of(tenant).filter(table::id.eq(id.0)).select(COLUMNS).first(db.conn()).optional()?;
     found.map(row).transpose()
 }
 
@@ -543,7 +668,19 @@ pub fn find(db: &mut Db, tenant: TenantId, id: MailId) -> Result<Option<Row>, St
 /// # Errors
 /// The database is away.
 pub fn failed_since(db: &mut Db, tenant: TenantId, since: Time) -> Result<i64, StoreError> {
-    Ok(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::failed_at.ge(micros(since)))).count().get_result(db.conn())?)
+    failed_since_of(db, Some(tenant), since)
+}
+
+/// As [`failed_since`], for the mails that belong to no tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn failed_since_of_installation(db: &mut Db, _: &InstallationReach, since: Time) -> Result<i64, StoreError> {
+    failed_since_of(db, None, since)
+}
+
+fn failed_since_of(db: &mut Db, tenant: Option<TenantId>, since: Time) -> Result<i64, StoreError> {
+    Ok(of(tenant).filter(table::failed_at.ge(micros(since))).count().get_result(db.conn())?)
 }
 
 /// How many mails failed since a moment, in all tenants and outside of them.
@@ -559,8 +696,27 @@ pub fn all_failed_since(db: &mut Db, since: Time) -> Result<i64, StoreError> {
 /// # Errors
 /// The database is away.
 pub fn send_again(tx: &mut Tx<'_>, tenant: TenantId, id: MailId) -> Result<bool, StoreError> {
+    if find(tx, tenant, id)?.is_none() {
+        return Ok(false);
+    }
+    try_anew(tx, id)
+}
+
+/// As [`send_again`], for a mail that belongs to no tenant.
+///
+/// # Errors
+/// The database is away.
+pub fn send_again_of_installation(tx: &mut Tx<'_>, reach: &InstallationReach, id: MailId) -> Result<bool, StoreError> {
+    if find_of_installation(tx, reach, id)?.is_none() {
+        return Ok(false);
+    }
+    try_anew(tx, id)
+}
+
+/// A mail stays with its tenant for ever, so whose it is was decided before.
+fn try_anew(tx: &mut Tx<'_>, id: MailId) -> Result<bool, StoreError> {
     let now = micros(tx.now());
-    let failed = table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(id.0)).and(table::failed_at.is_not_null()));
+    let failed = table::table.filter(table::id.eq(id.0).and(table::failed_at.is_not_null()));
     let changed = diesel::update(failed)
         .set((table::failed_at.eq(None::<i64>), table::due_at.eq(now), table::taken_at.eq(now), table::next_at.eq(now), table::tries.eq(0)))
         .execute(tx.conn())?;

@@ -111,9 +111,10 @@ pub fn secrets_used(tx: &mut Tx<'_>, uses: &[SecretUse]) -> Result<(), StoreErro
             }
             values.push_str("')");
         }
-        // Nearly always it is the current secret's use, and newer than all before.
+        // Nearly always it is the current secret's use, and newer than all before. Without the signs before the hashes, SQLite makes an
+        // index of the list by hash and reads every key there is.
         let sql = format!(
-            "WITH used (id, at, ip, hash) AS (VALUES {values}) UPDATE keys SET used_at = used.at, used_ip = used.ip, last_used_at = used.at, last_used_ip = used.ip FROM used WHERE keys.id = used.id AND keys.hash = used.hash AND (keys.used_at IS NULL OR keys.used_at < used.at) AND (keys.last_used_at IS NULL OR keys.last_used_at < used.at) RETURNING keys.id AS id, keys.hash AS hash"
+            "WITH used (id, at, ip, hash) AS (VALUES {values}) UPDATE keys SET used_at = used.at, used_ip = used.ip, last_used_at = used.at, last_used_ip = used.ip FROM used WHERE keys.id = used.id AND +keys.hash = +used.hash AND (keys.used_at IS NULL OR keys.used_at < used.at) AND (keys.last_used_at IS NULL OR keys.last_used_at < used.at) RETURNING keys.id AS id, keys.hash AS hash"
         );
         let written: Vec<Written> = diesel::sql_query(sql).load(tx.conn())?;
         if written.len() < chunk.len() {

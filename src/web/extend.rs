@@ -1,5 +1,5 @@
 //! The link of an expiry notice: shows, and extends when a person presses the button. Nobody signs in, and the page shows no more
-//! than the mail did.
+//! than the mail did. The address in the mail leads on to one without the token ([`super::opened_links`]).
 
 use actix_web::{
     HttpRequest,
@@ -11,6 +11,7 @@ use askama::Template;
 use super::{
     error::WebError,
     form::Form,
+    opened_links::{address, find, keep},
     page::{Frame, WebResult, show, show_as},
     password::with_token,
     session::anyone,
@@ -105,6 +106,19 @@ struct Seen {
 /// What the link leads to, for whoever follows it; `None` for a link that was never sent.
 async fn look(req: &HttpRequest, site: &Site, token: &str) -> Result<Option<Seen>, WebError> {
     site.slow_down(req)?;
+    seen(req, site, token).await
+}
+
+/// As [`look`], for a token that this browser has kept, and that was counted when it was opened.
+async fn look_again(req: &HttpRequest, site: &Site, token: &str) -> Result<Option<Seen>, WebError> {
+    let seen = seen(req, site, token).await?;
+    if seen.is_none() {
+        site.slow_down(req)?;
+    }
+    Ok(seen)
+}
+
+async fn seen(req: &HttpRequest, site: &Site, token: &str) -> Result<Option<Seen>, WebError> {
     let (secrets, token) = (site.secrets.clone(), token.to_owned());
     let account = anyone(req).await;
     let seen: Result<_, StoreError> = site
@@ -131,34 +145,54 @@ fn by(req: &HttpRequest, site: &Site) -> By {
     By { who: Who::System, address: site.address(req), user_agent: site.user_agent(req), now: site.clock.now(), session: None }
 }
 
-fn action_of(token: &str) -> String {
-    format!("/extend/{token}")
-}
-
 /// Why a link does nothing: 410 with what happened, or 404 for one that was never sent.
-fn dead(req: &HttpRequest, token: &str, seen: Option<&Seen>, error: &LinkError) -> WebResult {
+fn dead(req: &HttpRequest, seen: Option<&Seen>, error: &LinkError) -> WebResult {
     let status = if matches!(error, LinkError::Unknown) { StatusCode::NOT_FOUND } else { StatusCode::GONE };
-    let may_stop = seen.is_some_and(|seen| extend::may_stop(&seen.linked).is_ok());
+    let may_stop = seen.filter(|seen| extend::may_stop(&seen.linked).is_ok());
     let page = DeadPage {
         frame: Frame::bare(req),
         words: error.to_string(),
         key: seen.map(|seen| Facts::of(&seen.linked)),
         roll: seen.and_then(|seen| seen.roll.clone()).filter(|_| !matches!(error, LinkError::Deleted | LinkError::No(NoExtension::KeysOff))),
-        stop: may_stop.then(|| format!("{}/stop", action_of(token))),
+        stop: may_stop.map(|seen| format!("{}/stop", action_of(seen))),
     };
     show_as(status, &page).map(with_token)
 }
 
-/// `GET /extend/{token}`: shows, and changes nothing.
-pub async fn ask(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
-    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
+fn action_of(seen: &Seen) -> String {
+    address(seen.linked.notice.id.0)
+}
+
+/// The address of a page whose token this browser has not kept.
+fn not_kept(req: &HttpRequest) -> WebResult {
+    let words = "This browser keeps a link for an hour after it was opened, and only where it accepts cookies. Open the link in the mail again.";
+    let page = DeadPage { frame: Frame::bare(req), words: words.into(), key: None, roll: None, stop: None };
+    show_as(StatusCode::NOT_FOUND, &page).map(with_token)
+}
+
+/// `GET /extend/{token}`: leads to the page of the link, and changes nothing.
+pub async fn open(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
+    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, None, &LinkError::Unknown) };
+    keep(&req, &site, &token, seen.linked.notice.id.0, "")
+}
+
+/// `GET /extend/{token}/stop`: the same for *No more of these*.
+pub async fn open_stop(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
+    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, None, &LinkError::Unknown) };
+    keep(&req, &site, &token, seen.linked.notice.id.0, "/stop")
+}
+
+/// `GET /extend/open/{notice}`: shows, and changes nothing.
+pub async fn ask(req: HttpRequest, site: Data<Site>, notice: Path<i64>) -> WebResult {
+    let Some(token) = find(&req, &site, *notice) else { return not_kept(&req) };
+    let Some(seen) = look_again(&req, &site, &token).await? else { return dead(&req, None, &LinkError::Unknown) };
     let after: Time = match extend::offer(&seen.linked, site.clock.now()) {
         Ok(after) => after,
-        Err(error) => return dead(&req, &token, Some(&seen), &error),
+        Err(error) => return dead(&req, Some(&seen), &error),
     };
     let page = ExtendPage {
         frame: Frame::bare(&req),
-        action: action_of(&token),
+        action: action_of(&seen),
         key: Facts::of(&seen.linked),
         now: date_time(seen.linked.notice.expires_at),
         after: date_time(after),
@@ -168,53 +202,74 @@ pub async fn ask(req: HttpRequest, site: Data<Site>, token: Path<String>) -> Web
     show(&page).map(with_token)
 }
 
-/// `POST /extend/{token}`
-pub async fn extend(req: HttpRequest, site: Data<Site>, token: Path<String>, mut form: Form) -> WebResult {
+/// `POST /extend/open/{notice}`
+pub async fn extend(req: HttpRequest, site: Data<Site>, notice: Path<i64>, form: Form) -> WebResult {
+    let Some(token) = find(&req, &site, *notice) else { return not_kept(&req) };
+    extend_by(&req, &site, token, form).await
+}
+
+/// `POST /extend/{token}`, for programs that keep no cookie.
+pub async fn extend_now(req: HttpRequest, site: Data<Site>, token: Path<String>, form: Form) -> WebResult {
+    extend_by(&req, &site, token.into_inner(), form).await
+}
+
+async fn extend_by(req: &HttpRequest, site: &Site, token: String, mut form: Form) -> WebResult {
     form.only(&[])?;
-    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
-    let (by, text) = (by(&req, &site), token.clone());
-    match site.write(move |tx| extend::extend(tx, &By { now: tx.now(), ..by }, &text)).await {
+    let Some(seen) = look(req, site, &token).await? else { return dead(req, None, &LinkError::Unknown) };
+    let by = by(req, site);
+    match site.write(move |tx| extend::extend(tx, &By { now: tx.now(), ..by }, &token)).await {
         Ok(done) => {
-            let page = DonePage { frame: Frame::bare(&req), key: Facts::of(&done.linked), after: date_time(done.to), roll: seen.roll };
+            let page = DonePage { frame: Frame::bare(req), key: Facts::of(&done.linked), after: date_time(done.to), roll: seen.roll };
             show(&page).map(with_token)
         }
         Err(LinkError::Store(error)) => Err(error.into()),
-        Err(error) => dead(&req, &token, Some(&seen), &error),
+        Err(error) => dead(req, Some(&seen), &error),
     }
 }
 
-/// `GET /extend/{token}/stop`: asks an extra recipient whether they want no more notices of the key.
-pub async fn ask_stop(req: HttpRequest, site: Data<Site>, token: Path<String>) -> WebResult {
-    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
+/// `GET /extend/open/{notice}/stop`: asks an extra recipient whether they want no more notices of the key.
+pub async fn ask_stop(req: HttpRequest, site: Data<Site>, notice: Path<i64>) -> WebResult {
+    let Some(token) = find(&req, &site, *notice) else { return not_kept(&req) };
+    let Some(seen) = look_again(&req, &site, &token).await? else { return dead(&req, None, &LinkError::Unknown) };
     if let Err(error) = extend::may_stop(&seen.linked) {
-        return dead(&req, &token, Some(&seen), &error);
+        return dead(&req, Some(&seen), &error);
     }
     let page = StopPage {
         frame: Frame::bare(&req),
-        action: format!("{}/stop", action_of(&token)),
+        action: format!("{}/stop", action_of(&seen)),
         key: Facts::of(&seen.linked),
         address: seen.linked.notice.recipient.clone(),
     };
     show(&page).map(with_token)
 }
 
-/// `POST /extend/{token}/stop`; mail programs post here, too, without a form (RFC 8058).
-pub async fn stop(req: HttpRequest, site: Data<Site>, token: Path<String>, mut form: Form) -> WebResult {
+/// `POST /extend/open/{notice}/stop`
+pub async fn stop(req: HttpRequest, site: Data<Site>, notice: Path<i64>, form: Form) -> WebResult {
+    let Some(token) = find(&req, &site, *notice) else { return not_kept(&req) };
+    stop_by(&req, &site, token, form).await
+}
+
+/// `POST /extend/{token}/stop`: mail programs post here, without a form (RFC 8058).
+pub async fn stop_now(req: HttpRequest, site: Data<Site>, token: Path<String>, form: Form) -> WebResult {
+    stop_by(&req, &site, token.into_inner(), form).await
+}
+
+async fn stop_by(req: &HttpRequest, site: &Site, token: String, mut form: Form) -> WebResult {
     form.only(&["List-Unsubscribe"])?;
-    let Some(seen) = look(&req, &site, &token).await? else { return dead(&req, &token, None, &LinkError::Unknown) };
-    let (by, text) = (by(&req, &site), token.clone());
+    let Some(seen) = look(req, site, &token).await? else { return dead(req, None, &LinkError::Unknown) };
+    let by = by(req, site);
     // A person says it of one key, a mail program of the whole mail.
     let whole_mail = form.text("List-Unsubscribe") == "One-Click";
     let stopped = site.write(move |tx| {
         let by = By { now: tx.now(), ..by };
-        if whole_mail { extend::stop_all(tx, &by, &text) } else { extend::stop(tx, &by, &text) }
+        if whole_mail { extend::stop_all(tx, &by, &token) } else { extend::stop(tx, &by, &token) }
     });
     match stopped.await {
         Ok(linked) => {
-            let page = StoppedPage { frame: Frame::bare(&req), key: Facts::of(&linked), address: linked.notice.recipient.clone() };
+            let page = StoppedPage { frame: Frame::bare(req), key: Facts::of(&linked), address: linked.notice.recipient.clone() };
             show(&page).map(with_token)
         }
         Err(LinkError::Store(error)) => Err(error.into()),
-        Err(error) => dead(&req, &token, Some(&seen), &error),
+        Err(error) => dead(req, Some(&seen), &error),
     }
 }

@@ -57,6 +57,7 @@ pub mod gateways;
 pub mod guard;
 pub mod installation;
 pub mod installation_keys;
+pub mod installation_mail;
 pub mod installation_people;
 pub mod invite;
 pub mod key_actions;
@@ -81,11 +82,13 @@ pub mod keys_own;
 pub mod keys_query;
 pub mod leave;
 pub mod mail;
+pub mod mail_views;
 pub mod member;
 mod member_fields;
 pub mod member_help;
 pub mod member_remove;
 pub mod members;
+mod opened_links;
 pub mod overview;
 pub mod page;
 pub mod password;
@@ -194,6 +197,10 @@ pub fn urls() -> Pages {
             .route("/installation/keys/{key}/revoke", post().to(installation_keys::revoke))
             .route("/installation/keys/{key}/delete", get().to(installation_keys::ask_delete))
             .route("/installation/keys/{key}/delete", post().to(installation_keys::delete))
+            .route("/installation/mail", get().to(installation_mail::list))
+            .route("/installation/mail/{id}", get().to(installation_mail::one))
+            .route("/installation/mail/{id}/html", get().to(installation_mail::html))
+            .route("/installation/mail/{id}/send", post().to(installation_mail::send_again))
             .route("/t/{tenant}/mail", get().to(mail::list))
             .route("/t/{tenant}/mail/{id}", get().to(mail::one))
             .route("/t/{tenant}/mail/{id}/html", get().to(mail::html))
@@ -283,10 +290,14 @@ pub fn urls() -> Pages {
             .route("/password/forgot", post().to(password::send_link))
             .route("/password/reset/{token}", get().to(password::ask_reset))
             .route("/password/reset/{token}", post().to(password::reset))
-            .route("/extend/{token}", get().to(extend::ask))
-            .route("/extend/{token}", post().to(extend::extend))
-            .route("/extend/{token}/stop", get().to(extend::ask_stop))
-            .route("/extend/{token}/stop", post().to(extend::stop))
+            .route("/extend/open/{notice}", get().to(extend::ask))
+            .route("/extend/open/{notice}", post().to(extend::extend))
+            .route("/extend/open/{notice}/stop", get().to(extend::ask_stop))
+            .route("/extend/open/{notice}/stop", post().to(extend::stop))
+            .route("/extend/{token}", get().to(extend::open))
+            .route("/extend/{token}", post().to(extend::extend_now))
+            .route("/extend/{token}/stop", get().to(extend::open_stop))
+            .route("/extend/{token}/stop", post().to(extend::stop_now))
             .route("/profile", get().to(profile::show_profile))
             .route("/profile/tenants/{tenant}/leave", get().to(leave::ask))
             .route("/profile/tenants/{tenant}/leave", post().to(leave::leave))
@@ -312,7 +323,12 @@ pub fn urls() -> Pages {
 /// What the top bar offers the installation owner.
 fn owner_nav(path: &str) -> Vec<Link> {
     let link = |label: &str, url: &str| Link { label: label.into(), current: path == url || path.starts_with(&format!("{url}/")), url: url.into() };
-    vec![link("Tenants", "/installation/tenants"), link("Keys of all tenants", "/installation/keys"), link("People", "/installation/people")]
+    vec![
+        link("Tenants", "/installation/tenants"),
+        link("Keys of all tenants", "/installation/keys"),
+        link("People", "/installation/people"),
+        link("Mail", installation_mail::MAIL),
+    ]
 }
 
 /// What the top bar offers a member.

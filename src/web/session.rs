@@ -8,6 +8,7 @@ use chrono::Duration;
 
 use super::{
     error::WebError,
+    installation_mail::MAIL,
     page::{Frame, Link, Person},
     site::{CookieName, Site},
 };
@@ -228,8 +229,10 @@ fn look_up(db: &mut Db, id: &[u8; 32], slug: Option<&str>, now: Time) -> Result<
         Some(acting) => sessions::shut_since(db, acting.tenant.id, account.id)?.is_some_and(|at| session.created_at <= at),
         None => false,
     };
-    let failed_mails = match &acting {
-        Some(acting) if acting.may(Permission::SettingsManage) && !shut => outbox::failed_since(db, acting.tenant.id, now - FAILED_WITHIN)?,
+    let since = now - FAILED_WITHIN;
+    let failed_mails = match (&acting, InstallationReach::of(&account)) {
+        (Some(acting), _) if acting.may(Permission::SettingsManage) && !shut => outbox::failed_since(db, acting.tenant.id, since)?,
+        (None, Some(reach)) => outbox::failed_since_of_installation(db, &reach, since)?,
         _ => 0,
     };
     Ok(Some(Found { session, account, tenants, acting, shut, failed_mails }))
@@ -267,10 +270,10 @@ async fn arrive(req: &HttpRequest) -> Result<(Arriving, bool), WebError> {
     }
     let acting = acting.filter(|_| !shut);
     let mut frame = frame(req, &account, &tenants, acting.as_ref());
-    frame.mail = acting
-        .as_ref()
-        .filter(|acting| acting.may(Permission::SettingsManage))
-        .map(|acting| (format!("/t/{}/mail", acting.tenant.slug), failed_mails));
+    frame.mail = match &acting {
+        Some(acting) => acting.may(Permission::SettingsManage).then(|| (format!("/t/{}/mail", acting.tenant.slug), failed_mails)),
+        None => account.installation_owner.then(|| (MAIL.to_owned(), failed_mails)),
+    };
     let who = Who::Account { id: account.id, name: account.name.clone(), installation_owner: account.installation_owner };
     let by = By { who, address: site.address(req), user_agent: site.user_agent(req), now, session: Some(id) };
     Ok((Arriving { site, session, account, tenants, acting, frame, by }, shut))

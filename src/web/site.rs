@@ -121,6 +121,8 @@ pub enum CookieName {
     Look,
     /// One message after a redirect.
     Flash,
+    /// The links of expiry notices that were opened lately, so that their tokens need not stay in the address bar.
+    Links,
 }
 
 impl Site {
@@ -223,6 +225,7 @@ impl Site {
             CookieName::Known => "-known",
             CookieName::Look => "-look",
             CookieName::Flash => "-flash",
+            CookieName::Links => "-links",
         };
         format!("{}{ending}", self.cookie)
     }

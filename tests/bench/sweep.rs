@@ -2,8 +2,8 @@
 //! [--dir DIR] [--database URL] [--sqlite] [--postgres]`.
 //!
 //! Of a million keys some 55 000 are due on the first day: those that expire within 14 days, and those that expired lately. One of
-//! ten belongs to one service account. While the sweep runs in the serving process, gateways ask about keys, an admin opens the
-//! grid, and keys are disabled and enabled, each from a thread of its own, one request after the other.
+//! ten belongs to one service account. While the sweep runs in the serving process, the digests that it has written leave, gateways
+//! ask about keys, an admin opens the grid, and a key is disabled and enabled, each from a thread of its own, one after the other.
 #![allow(missing_docs, clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)]
@@ -57,10 +57,11 @@ fn run(name: &str, dir: &Path, url: Option<&str>, count: usize) {
     let tokens: Vec<&str> = tokens.lines().take(2000).collect();
     println!("{}", header());
     requests("at rest", server.port, &gateway, &tokens, &cookie, || std::thread::sleep(Duration::from_secs(10)));
+    server.order("send mails");
     let mut said = String::new();
     let port = server.port;
     requests("meanwhile", port, &gateway, &tokens, &cookie, || said = server.order("sweep"));
-    println!("the sweep: {said}");
+    println!("the sweep: {said}; {} mails have left", fs::read_dir(dir.join("mail")).map_or(0, Iterator::count));
     let mut again = String::new();
     requests("once more", port, &gateway, &tokens, &cookie, || again = server.order("sweep"));
     println!("again: {again}; memory {:.0} MB", server.memory());
@@ -80,7 +81,7 @@ fn requests(when: &str, port: u16, gateway: &str, tokens: &[&str], cookie: &str,
                 "gateway asks",
                 scope.spawn(|| {
                     let mut n = 0;
-                    every(&done, Duration::from_millis(1), || {
+                    every(&done, Duration::from_millis(1), 1, || {
                         n += 1;
                         let answer =
                             agent().get(format!("{base}/api/v1/auth")).header("x-keyward-gateway", gateway).header("x-forwarded-for", "203.0.113.7");
@@ -93,7 +94,7 @@ fn requests(when: &str, port: u16, gateway: &str, tokens: &[&str], cookie: &str,
             (
                 "grid opened",
                 scope.spawn(|| {
-                    every(&done, Duration::from_millis(20), || {
+                    every(&done, Duration::from_millis(20), 1, || {
                         let answer = agent().get(format!("{base}/t/acme/keys")).header("cookie", cookie).call().unwrap();
                         assert_eq!(answer.status(), 200);
                     })
@@ -104,7 +105,8 @@ fn requests(when: &str, port: u16, gateway: &str, tokens: &[&str], cookie: &str,
                 scope.spawn(|| {
                     let id = &tokens[0][4..20];
                     let mut n = 0;
-                    every(&done, Duration::from_millis(20), || {
+                    // Twice at a time, so that the key ends as it began.
+                    every(&done, Duration::from_millis(20), 2, || {
                         let page = format!("{base}/t/acme/keys/{id}/{}", ["disable", "enable"][n % 2]);
                         n += 1;
                         let form = agent().get(&page).header("cookie", cookie).call().unwrap().body_mut().read_to_string().unwrap();
@@ -131,10 +133,10 @@ fn requests(when: &str, port: u16, gateway: &str, tokens: &[&str], cookie: &str,
     });
 }
 
-/// Does something again and again; milliseconds of each.
-fn every(done: &AtomicBool, pause: Duration, mut what: impl FnMut()) -> Vec<f64> {
+/// Does something again and again, so often that `round` divides the number; milliseconds of each.
+fn every(done: &AtomicBool, pause: Duration, round: usize, mut what: impl FnMut()) -> Vec<f64> {
     let mut times = Vec::new();
-    while !done.load(Ordering::Relaxed) || times.is_empty() {
+    while !done.load(Ordering::Relaxed) || times.is_empty() || times.len() % round != 0 {
         let began = Instant::now();
         what();
         times.push(began.elapsed().as_secs_f64() * 1000.0);

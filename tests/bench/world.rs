@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Arc,
     time::Instant,
 };
 
@@ -293,12 +294,17 @@ pub fn child(args: &[String]) {
     std::io::stdout().flush().unwrap();
     let orders = app.clone();
     std::thread::spawn(move || {
+        let mut sending = None;
         for line in std::io::stdin().lines().map_while(Result::ok) {
             match line.as_str() {
                 "sign in" => println!("{}", sign_in(&orders)),
                 "reads" => println!("{}", orders.gate.verifier.reads()),
                 "remembered" => println!("{}", orders.gate.verifier.remembered()),
                 "knows" => println!("{}", orders.gate.verifier.knows_all_ids()),
+                "send mails" => {
+                    sending = Some(Arc::clone(&orders.post).start(true));
+                    println!("done");
+                }
                 "sweep" => {
                     let began = Instant::now();
                     let name = "bench".to_owned();
@@ -314,6 +320,7 @@ pub fn child(args: &[String]) {
             }
             std::io::stdout().flush().unwrap();
         }
+        drop(sending);
         std::process::exit(0);
     });
     actix_web::rt::System::new().block_on(app.serve(listener, args[2].parse().unwrap()).unwrap()).unwrap();

@@ -80,7 +80,7 @@ both! {
         ten_days_before(app);
         let (_, url) = mailed(app, "dora@acme.example", Role::Owner);
         let reader = app.browser();
-        let page = reader.get(&url);
+        let page = reader.open(&url);
         assert_eq!(page.status, 200);
         assert!(page.says("6 Oct 2027, 10:00 UTC") && page.says("22 Sep 2027, 10:00 UTC"), "{}", page.text());
         assert!(page.says("key of dora") && page.says("Acme") && page.says(app.fixture.key("dora").id.as_str()));
@@ -89,15 +89,52 @@ both! {
         assert_eq!(page.header("referrer-policy").as_deref(), Some("no-referrer"));
         assert_eq!(page.header("x-robots-tag").as_deref(), Some("noindex"));
         assert_eq!(expiry(app), "2027-09-22T10:00:00Z".parse::<Time>().unwrap(), "looking changes nothing");
-        let done = reader.send(&page, &url, &[]);
+        let done = reader.send(&page, &page.path, &[]);
         assert!(done.status == 200 && done.says("Extended by 14 days") && done.says("6 Oct 2027, 10:00 UTC"), "{}", done.text());
         assert_eq!((expiry(app), key(app).extensions), ("2027-10-06T10:00:00Z".parse::<Time>().unwrap(), 1));
         assert_eq!(key(app).lifetime.unwrap().to_string(), "P12M", "the original lifetime stays");
         let event = app.read(|db| events::of_key(db, app.fixture.tenants["acme"], app.fixture.key("dora").id, 1)).remove(0);
         assert_eq!((event.action.word(), event.actor.kind.as_str(), event.actor.name.as_str()), ("key.extend", "link", "dora@acme.example"));
-        gone(&reader.get(&url), "You have extended this key with this link already");
+        gone(&reader.open(&url), "You have extended this key with this link already");
         gone(&reader.post(&url, &[]), "It now expires on 6 Oct 2027, 10:00 UTC");
         assert!(mails_to(app, "dora@acme.example").is_empty(), "the owner knows what they did");
+    }
+
+    fn the_token_leaves_the_address_at_once(app) {
+        ten_days_before(app);
+        name_extra(app, "ops@acme.example");
+        let (owners_notice, owners) = mailed(app, "dora@acme.example", Role::Owner);
+        let (extras_notice, extras) = mailed(app, "ops@acme.example", Role::Extra);
+        let reader = app.browser();
+        for (notice, link, end) in [(&owners_notice, &owners, ""), (&extras_notice, &extras, ""), (&extras_notice, &extras, "/stop")] {
+            let first = reader.get(&format!("{link}{end}"));
+            assert_eq!((first.status, first.location()), (303, Some(format!("/extend/open/{}{end}", notice.id.0))));
+            for (name, value) in [("cache-control", "no-store"), ("referrer-policy", "no-referrer"), ("x-robots-tag", "noindex")] {
+                assert_eq!(first.header(name).as_deref(), Some(value));
+            }
+            let cookie = first.headers("set-cookie").into_iter().find(|cookie| cookie.contains(&link[8..])).unwrap();
+            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Max-Age=3600"), "{cookie}");
+            let page = reader.follow(first);
+            assert_eq!(page.status, 200);
+            assert!(!page.body.contains("kwx_"), "{}", page.body);
+            assert_eq!(page.header("referrer-policy").as_deref(), Some("no-referrer"));
+        }
+        // Each page acts by its own link, whichever was opened last.
+        let page = reader.get(&format!("/extend/open/{}", owners_notice.id.0));
+        // The number opens nothing for others, and nothing else here.
+        for other in [app.browser(), app.signed_in("dora")] {
+            other.open("/login");
+            for end in ["", "/stop"] {
+                let path = format!("/extend/open/{}{end}", owners_notice.id.0);
+                let page = other.get(&path);
+                assert!(page.status == 404 && page.says("Open the link in the mail again"), "{}", page.text());
+                assert_eq!(other.post(&path, &[]).status, 404);
+            }
+        }
+        assert_eq!(reader.get("/extend/open/987654").status, 404);
+        assert_eq!(reader.send(&page, &page.path, &[]).status, 200);
+        let event = app.read(|db| events::of_key(db, app.fixture.tenants["acme"], app.fixture.key("dora").id, 1)).remove(0);
+        assert_eq!((event.action.word(), event.actor.name.as_str()), ("key.extend", "dora@acme.example"));
     }
 
     fn in_the_grace_it_extends_from_now(app) {
@@ -105,7 +142,7 @@ both! {
         let (_, url) = mailed(app, "dora@acme.example", Role::Owner);
         app.advance(days(13) + Duration::hours(2));
         assert_eq!(app.verify(&app.fixture.key("dora").token), "valid_in_grace");
-        let done = app.browser().submit(&url, &[]);
+        let done = app.browser().press(&url);
         assert!(done.says("9 Oct 2027, 12:00 UTC"), "{}", done.text());
         assert_eq!(app.verify(&app.fixture.key("dora").token), "valid");
     }
@@ -115,8 +152,8 @@ both! {
         name_extra(app, "ops@acme.example");
         let (_, owners) = mailed(app, "dora@acme.example", Role::Owner);
         let (_, extras) = mailed(app, "ops@acme.example", Role::Extra);
-        assert_eq!(app.browser().submit(&extras, &[]).status, 200);
-        let page = app.browser().get(&owners);
+        assert_eq!(app.browser().press(&extras).status, 200);
+        let page = app.browser().open(&owners);
         gone(&page, "extended by another recipient");
         assert!(!page.body.contains("ops@"), "without the address");
         let told = mails_to(app, "dora@acme.example");
@@ -125,11 +162,11 @@ both! {
         for (n, status) in [(2, 200), (3, 200), (4, 410)] {
             let (_, url) = mailed(app, "dora@acme.example", Role::Owner);
             let reader = app.browser();
-            assert_eq!(reader.get(&url).status, status, "extension {n}");
+            assert_eq!(reader.open(&url).status, status, "extension {n}");
             if status == 200 {
-                assert_eq!(reader.submit(&url, &[]).status, 200);
+                assert_eq!(reader.press(&url).status, 200);
             } else {
-                gone(&reader.get(&url), "as often as its tenant allows");
+                gone(&reader.open(&url), "as often as its tenant allows");
             }
         }
         assert_eq!(key(app).extensions, 3);
@@ -146,14 +183,14 @@ both! {
                     scope.spawn(move || {
                         let scanner = app.browser();
                         for _ in 0..2 {
-                            let page = scanner.get(url);
+                            let page = scanner.open(url);
                             let linked = page.attributes("a[href^='/extend/']", "href");
                             for link in linked {
-                                scanner.get(&link);
+                                scanner.open(&link);
                             }
                             if page.status == 200 {
-                                scanner.send(&page, url, &[]);
-                                scanner.send(&page, url, &[]);
+                                scanner.send(&page, &page.path, &[]);
+                                scanner.send(&page, &page.path, &[]);
                             }
                         }
                     });
@@ -181,7 +218,7 @@ both! {
             });
         };
         let reader = app.browser();
-        let says = |words: &str| gone(&reader.get(&url), words);
+        let says = |words: &str| gone(&reader.open(&url), words);
 
         set(|settings| settings.keys_enabled = false);
         says("API keys are turned off for this tenant");
@@ -195,16 +232,16 @@ both! {
         dora.submit(&page("/disable"), &[]);
         says("This key is disabled");
         dora.submit(&page("/enable"), &[]);
-        assert_eq!(reader.get(&url).status, 200, "whole again");
+        assert_eq!(reader.open(&url).status, 200, "whole again");
         dora.submit(&page("/roll"), &[("totp", &app.code("dora"))]);
-        assert_eq!(reader.get(&url).status, 200, "a roll that keeps the expiry keeps the link");
+        assert_eq!(reader.open(&url).status, 200, "a roll that keeps the expiry keeps the link");
         dora.submit(&page("/renew"), &[]);
         says("has been changed since the mail was sent. It is now 12 Sep 2028");
         dora.submit(&page("/revoke"), &[]);
         says("This key was revoked");
         dora.submit(&page("/delete"), &[("confirm", "delete")]);
         says("This key was deleted");
-        assert!(reader.get(&url).says("key of dora"), "the mail named it, too");
+        assert!(reader.open(&url).says("key of dora"), "the mail named it, too");
     }
 
     fn a_link_dies_with_the_grace(app) {
@@ -212,9 +249,9 @@ both! {
         let (_, url) = mailed(app, "dora@acme.example", Role::Owner);
         // The expiry of 22 Sep 10:00 and 14 days of grace.
         app.advance(days(24) - Duration::seconds(1));
-        assert_eq!(app.browser().get(&url).status, 200);
+        assert_eq!(app.browser().open(&url).status, 200);
         app.advance(Duration::seconds(1));
-        gone(&app.browser().get(&url), "The grace of this key ended on 6 Oct 2027, 10:00 UTC");
+        gone(&app.browser().open(&url), "The grace of this key ended on 6 Oct 2027, 10:00 UTC");
     }
 
     fn what_was_never_sent_is_not_known(app) {
@@ -225,7 +262,7 @@ both! {
         let cut = &url[..url.len() - 1];
         let reader = app.browser();
         for wrong in [format!("/extend/{}", other.reveal()), format!("/extend/{}", reset.reveal()), cut.to_owned(), "/extend/x".into(), format!("{cut}/stop")] {
-            let page = reader.get(&wrong);
+            let page = reader.open(&wrong);
             assert_eq!(page.status, 404, "{wrong}");
             reader.get("/login");
             assert!(!page.says("key of dora"), "{wrong}");
@@ -241,11 +278,11 @@ both! {
         let (_, url) = mailed(app, "dora@acme.example", Role::Owner);
         let roll = format!("/t/acme/keys/{}/roll", app.fixture.key("dora").id);
         let offers = |page: Page| page.attributes("a", "href").contains(&roll);
-        assert!(offers(app.signed_in("dora").get(&url)));
+        assert!(offers(app.signed_in("dora").open(&url)));
         for other in ["emil", "ada", "gus"] {
-            assert!(!offers(app.signed_in(other).get(&url)), "{other}");
+            assert!(!offers(app.signed_in(other).open(&url)), "{other}");
         }
-        assert!(!offers(app.browser().get(&url)));
+        assert!(!offers(app.browser().open(&url)));
     }
 
     fn an_extra_recipient_may_say_no_more_of_these(app) {
@@ -254,20 +291,20 @@ both! {
         let (_, owners) = mailed(app, "dora@acme.example", Role::Owner);
         let (_, extras) = mailed(app, "ops@acme.example", Role::Extra);
         let reader = app.browser();
-        assert!(!reader.get(&owners).says("No more of these"));
-        gone(&reader.get(&format!("{owners}/stop")), "not among the extra recipients");
-        assert!(reader.get(&extras).says("No more of these"));
+        assert!(!reader.open(&owners).says("No more of these"));
+        gone(&reader.open(&format!("{owners}/stop")), "not among the extra recipients");
+        assert!(reader.open(&extras).says("No more of these"));
         let stop = format!("{extras}/stop");
-        let page = reader.get(&stop);
+        let page = reader.open(&stop);
         assert!(page.says("ops@acme.example is then taken off"), "{}", page.text());
         assert_eq!(key(app).notice_recipients.len(), 2, "looking changes nothing");
-        let done = reader.send(&page, &stop, &[]);
+        let done = reader.send(&page, &page.path, &[]);
         assert!(done.status == 200 && done.says("gets no more notices"), "{}", done.text());
         assert_eq!(key(app).notice_recipients.iter().map(|address| address.as_str()).collect::<Vec<_>>(), ["it@acme.example"]);
         let told = mails_to(app, "dora@acme.example");
         assert!(matches!(told.as_slice(), [Mail::RecipientLeft { address, .. }] if address == "ops@acme.example"), "{told:?}");
-        gone(&reader.get(&stop), "not among the extra recipients");
-        assert_eq!(reader.get(&extras).status, 200, "the link itself still extends");
+        gone(&reader.open(&stop), "not among the extra recipients");
+        assert_eq!(reader.open(&extras).status, 200, "the link itself still extends");
     }
 
     fn a_mail_program_may_unsubscribe_in_one_click(app) {

@@ -166,7 +166,7 @@ fn sixty_days(app: &TestApp, place: &dyn Place, made: &[Kept]) {
         if morning.format("%-d %b").to_string() == "14 Dec" {
             let eight = morning + Duration::hours(2);
             place.go_to(eight);
-            let done = place.browser().submit(&link, &[]);
+            let done = place.browser().press(&link);
             assert!(done.says("The key now expires on 4 Jan 2027, 10:01 UTC"), "{}", done.text());
             go_to(eight, &mut link);
         }

@@ -3,6 +3,7 @@
 use keyward::actions::credentials;
 
 use super::{PHONE, signed_in};
+use crate::installation_pages;
 use crate::support::{
     Backend, TestApp,
     chromium::{Browser, DESKTOP, Look},
@@ -82,6 +83,7 @@ fn pages_of_administration_are_accessible() {
         ada.submit(&format!("/t/acme/keys/{key}/disable"), &[]);
         ada.submit("/t/acme/roles/new", &[("name", "Key manager"), ("permission", "keys.read_any"), ("permission", "events.read")]);
         ada.submit("/t/acme/members/invite", &[("email", "new@acme.example")]);
+        installation_pages::mail::failed(app, "root@acme.example", "forgotten");
     };
     let pages = |app: &TestApp| {
         let member = |name: &str, page: &str| format!("/t/acme/members/{}{page}", app.fixture.members[&format!("acme/{name}")]);
@@ -119,6 +121,8 @@ fn pages_of_administration_are_accessible() {
                 "/installation/tenants/acme/edit",
                 "/installation/tenants/acme/suspend",
                 "/installation/keys",
+                "/installation/mail",
+                "/installation/mail?state=sent",
             ]),
             ["", "/revoke", "/delete"].map(|page| format!("/installation/keys/{key}{page}")).to_vec(),
         ];

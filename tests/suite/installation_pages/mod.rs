@@ -1,5 +1,7 @@
 //! The installation owner: looks after tenants, sees and stops their keys, and can do nothing else.
 
+pub mod mail;
+
 use keyward::store::{events, installation, tenants};
 
 use crate::support::{Backend, TestApp, browser::Browser, spawn_with};
@@ -19,7 +21,7 @@ both! {
         let root = app.signed_in("root");
         let page = root.open("/");
         assert_eq!(page.path, LIST);
-        assert_eq!(page.texts(".nav a"), ["Tenants", "Keys of all tenants", "People"]);
+        assert_eq!(page.texts(".nav a"), ["Tenants", "Keys of all tenants", "People", "Mail"]);
         let acme = page.find("#tenant-acme").unwrap();
         // Seven members with the service account, three keys, and three Developers.
         assert!(acme.contains("/t/acme Active Ada Example 7 3 3 active 3"), "{acme}");

@@ -126,10 +126,10 @@ sending! {
         // A link that was mailed before a hand-over is dead after it.
         let link = links(digest)[0].strip_prefix(&app.url).unwrap().to_owned();
         let reader = app.browser();
-        assert_eq!(reader.get(&link).status, 200);
+        assert_eq!(reader.open(&link).status, 200);
         hand_over(app, keys[0], "acme/emil");
         let before = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 100)).len();
-        let page = reader.get(&link);
+        let page = reader.open(&link);
         assert!(page.status == 410 && page.says("no longer looks after the key"), "{}", page.text());
         assert_eq!(reader.post(&link, &[]).status, 410);
         assert_eq!(app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 100)).len(), before, "nothing happens");
@@ -154,7 +154,7 @@ sending! {
         }
         let mails = at.server.mails();
         assert_eq!(mails.len(), 1);
-        assert_eq!(app.browser().get(links(&mails[0])[0].strip_prefix(&app.url).unwrap()).status, 200);
+        assert_eq!(app.browser().open(links(&mails[0])[0].strip_prefix(&app.url).unwrap()).status, 200);
     }
 
     fn without_a_grace_a_digest_speaks_of_none(at) {
@@ -208,7 +208,7 @@ sending! {
         let scanner = app.browser();
         for _ in 0..2 {
             for link in &links {
-                let page = scanner.get(link);
+                let page = scanner.open(link);
                 for action in page.attributes("form[method=post]", "action") {
                     for _ in 0..2 {
                         assert!(matches!(scanner.send(&page, &action, &[]).status, 200 | 410), "{action}");

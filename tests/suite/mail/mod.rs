@@ -5,6 +5,7 @@ mod changes;
 mod digests;
 mod first;
 mod invited;
+mod killed;
 mod outbox;
 mod peers;
 mod sending;

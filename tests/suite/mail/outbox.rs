@@ -50,6 +50,23 @@ both! {
         assert_eq!(take(app, "two").len(), 0);
     }
 
+    fn what_a_sender_gives_back_untried_is_free_for_others_at_once(app) {
+        write(app, "a");
+        let (acme, taken) = (app.fixture.tenants["acme"], take(app, "one").remove(0));
+        assert_eq!(take(app, "two").len(), 0);
+        assert!(app.write(|tx| outbox::settle(tx, taken.id, "one", &Outcome::Later(tx.now()), "451 said before")));
+        let row = app.read(|db| outbox::find(db, acme, taken.id)).unwrap();
+        assert_eq!((row.state(), row.tries, row.next_at, row.said.as_str()), (State::Waiting, 0, Some(app.now()), "451 said before"));
+        assert!(!app.write(|tx| outbox::settle(tx, taken.id, "one", &Outcome::Sent, "250")), "it is theirs no more");
+        assert_eq!(take(app, "two")[0].id, taken.id);
+        // Until a moment: nobody has it before.
+        assert!(app.write(|tx| outbox::settle(tx, taken.id, "two", &Outcome::Later(tx.now() + Duration::hours(1)), "")));
+        app.advance(Duration::minutes(59));
+        assert_eq!(take(app, "three").len(), 0);
+        app.advance(Duration::minutes(1));
+        assert_eq!(take(app, "three")[0].id, taken.id);
+    }
+
     fn what_failed_can_be_sent_again(app) {
         write(app, "a");
         let acme = app.fixture.tenants["acme"];

@@ -1,7 +1,10 @@
 //! Mails through a real SMTP server: what arrives, and what becomes of what does not.
 
+use std::sync::Arc;
+
 use chrono::Duration;
 use keyward::{
+    app::App,
     domain::{
         ids::MailId,
         mail::{KeyName, MOST_IN_A_DAY, Mail, Role},
@@ -78,6 +81,27 @@ macro_rules! sending {
 pub(super) use sending;
 
 sending! {
+    fn a_sender_that_stops_gives_back_what_it_has_not_tried(sending) {
+        // The server thinks about the first for two seconds.
+        let ids = ["slow@meridian.example", "a@meridian.example", "b@meridian.example", "c@meridian.example"].map(|to| sending.add(to, to));
+        let running = Arc::clone(&sending.app.app.post).start(false);
+        while sending.row(ids[0]).taken_at.is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(sending.row(ids[3]).next_at, Some(sending.app.now() + outbox::LEASE), "all are in hand");
+        drop(running);
+        let rows = ids.map(|id| sending.row(id));
+        assert_eq!(rows.each_ref().map(Row::state), [State::Sent, State::Waiting, State::Waiting, State::Waiting]);
+        assert!(rows[1..].iter().all(|row| row.tries == 0 && row.next_at == Some(sending.app.now())), "{rows:?}");
+        // Another process need not wait for the end of a lease.
+        let app = &sending.app.app;
+        let other = App::with(app.config.clone(), app.store.clone(), Arc::clone(&app.secrets), app.clock.clone()).unwrap();
+        assert_eq!(other.post.round().unwrap(), 3);
+        let mut arrived: Vec<String> = sending.server.mails().into_iter().map(|mail| mail.to[0].clone()).collect();
+        arrived.sort();
+        assert_eq!(arrived, ["a@meridian.example", "b@meridian.example", "c@meridian.example", "slow@meridian.example"]);
+    }
+
     fn a_mail_arrives_once_whole_and_with_its_headers(at) {
         let id = at.add("tomasz@meridian.example", "a");
         at.round();
@@ -258,7 +282,7 @@ sending! {
         assert_eq!(links.len(), 2, "{text}");
         assert!(links.iter().all(|link| link.starts_with(&app.url)) && links[0] != links[1]);
         for link in links {
-            let page = app.browser().get(link.strip_prefix(&app.url).unwrap());
+            let page = app.browser().open(link.strip_prefix(&app.url).unwrap());
             assert_eq!(page.status, 200, "{}", page.text());
             assert!(mail.html.as_ref().unwrap().contains(link));
         }

@@ -218,10 +218,15 @@ pub const OF_AN_ACCOUNT: &[Row] = &[
     get("/profile/tenants/{tenant}/leave",         "303  200  404"),
     // What becomes of the keys is not said.
     post("/profile/tenants/{tenant}/leave",        "303= 422  404").plain(),
-    get("/extend/{token}",                         "200  200  200"),
-    post("/extend/{token}",                        "200  200  200"),
-    get("/extend/{token}/stop",                    "200  200  200"),
-    post("/extend/{token}/stop",                   "200  200  200"),
+    get("/extend/{token}",                         "303  303  303"),
+    post("/extend/{token}",                        "200  200  200").plain(),
+    get("/extend/{token}/stop",                    "303  303  303"),
+    post("/extend/{token}/stop",                   "200  200  200").plain(),
+    // Nobody's browser has opened the link before.
+    get("/extend/open/{notice}",                   "404  404  404"),
+    post("/extend/open/{notice}",                  "404  404  404").plain(),
+    get("/extend/open/{notice}/stop",              "404  404  404"),
+    post("/extend/open/{notice}/stop",             "404  404  404").plain(),
     get("/profile",                                "303  200  200"),
     post("/profile/theme",                         "303= 303  303").plain().with(&[("theme", "dark")]),
     post("/profile/preferences",                   "303= 303  303").from("/profile").with(&[("time_zone", "Asia/Tokyo")]),
@@ -272,6 +277,10 @@ pub const OF_THE_INSTALLATION: &[Row] = &[
     post("/installation/keys/{key}/revoke",                 "303= 404  303").with(&[("reason", "leaked")]),
     get("/installation/keys/{key}/delete",                  "303  404  200"),
     post("/installation/keys/{key}/delete",                 "303= 404  303").with(&[("confirm", "delete")]),
+    get("/installation/mail",                               "303  404  200"),
+    get("/installation/mail/{id}",                          "303  404  200"),
+    get("/installation/mail/{id}/html",                     "303  404  200"),
+    post("/installation/mail/{id}/send",                    "303= 404  303").from("/installation/mail/{id}"),
 ];
 
 /// What is served to programs and to everybody: method and path; what is asked of it is in the tests of verification.

@@ -175,7 +175,7 @@ impl<'a> World<'a> {
                     id
                 }
                 ("id", "gateways") => self.gateway(whose, slug),
-                ("id", "mail") => self.failed_mail(whose, slug),
+                ("id", "mail") => self.failed_mail(whose, slug, path),
                 ("scope" | "role" | "resource", _) if path.contains("/access/") => self.access(whose, slug, name),
                 ("member", _) => self.member(whose, slug, path),
                 ("keeper", _) if whose == Whose::Nobody => "987654322".to_owned(),
@@ -193,7 +193,9 @@ impl<'a> World<'a> {
                     token.reveal().to_owned()
                 }
                 ("token", _) if path.starts_with("/invite/") => self.invite(Whose::Acme).0,
-                ("token", _) if path.starts_with("/extend/") => self.extend_link(path),
+                ("token", _) if path.starts_with("/extend/") => extensions::token(&self.app.app.secrets, &self.notice(path)).reveal().to_owned(),
+                ("notice", _) if whose == Whose::Nobody => "987654321".to_owned(),
+                ("notice", _) => self.notice(path).id.0.to_string(),
                 ("token", _) => Token::make(Purpose::SetUp, fresh_id(&mut chance::fill), &mut chance::fill).reveal().to_owned(),
                 // An event of dora's new key. Numbers begin anew in each tenant, so another tenant's says nothing.
                 ("number", "events") if whose == Whose::Acme => {
@@ -261,20 +263,20 @@ impl<'a> World<'a> {
         (id.to_string(), token)
     }
 
-    /// The token of a notice to an extra recipient, of a key that expires in ten days.
-    fn extend_link(&self, path: &str) -> String {
+    /// A notice to an extra recipient, of a key that expires in ten days.
+    fn notice(&self, path: &str) -> outbox::Notice {
         let (id, _) = self.key(Whose::Acme, "acme", "dora", path);
         let (tenant, id) = (self.app.fixture.tenants["acme"], KeyId::parse(&id).unwrap());
         let now = self.app.now();
         let line = outbox::NewNotice { key: id, stage: "before_14".into(), expires_at: now + days(10), role: Role::Extra };
         let to = outbox::To { address: EXTRA.to_owned(), name: String::new() };
         self.app.write(|tx| outbox::add_notices(tx, tenant, &to, now, &[line]));
-        let notice = self.app.read(|db| {
+        let found = self.app.read(|db| {
             let mails = outbox::list(db, tenant, None, None, 100)?;
             let notices: Result<Vec<_>, _> = mails.iter().map(|mail| outbox::notices_of(db, mail.id)).collect();
             Ok(notices?.into_iter().flatten().find(|notice| notice.key == id))
         });
-        extensions::token(&self.app.app.secrets, &notice.unwrap()).reveal().to_owned()
+        found.unwrap()
     }
 
     /// A new member of one tenant: a service account where the path is about one, suspended where it is about that.
@@ -395,14 +397,16 @@ impl<'a> World<'a> {
     }
 
     /// A mail that was given up.
-    fn failed_mail(&self, whose: Whose, slug: &str) -> String {
+    fn failed_mail(&self, whose: Whose, slug: &str, path: &str) -> String {
         if whose == Whose::Nobody {
             return "987654321".to_owned();
         }
         let key = KeyName { id: "7f3Kq9m2x8d4Zt0B".into(), name: CANARY.into() };
         let mail = Mail::KeyChanged { key, action: "key.revoke".into(), by: "Ada Example".into(), at: self.app.now(), facts: vec![] };
         let to = outbox::To { address: "walked@nowhere.example".into(), name: String::new() };
-        let (tenant, once) = (Some(self.app.fixture.tenants[slug]), fresh_id(&mut chance::fill).to_string());
+        let tenant = (!path.starts_with("/installation/")).then(|| self.app.fixture.tenants[slug]);
+        let reset = Mail::PasswordReset { until: self.app.now() + days(1) };
+        let (mail, once) = (if tenant.is_some() { mail } else { reset }, fresh_id(&mut chance::fill).to_string());
         self.app.write(|tx| {
             let new = outbox::NewMail { tenant, account: None, to: &to, mail: &mail, once: &once };
             let id = outbox::add(tx, &new)?.expect("a new mail");

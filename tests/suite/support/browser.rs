@@ -36,9 +36,13 @@ pub fn agent() -> Agent {
 }
 
 fn page(path: &str, answer: Result<Response<ureq::Body>, ureq::Error>) -> Page {
-    let mut answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
-    let body = answer.body_mut().with_config().limit(50_000_000).lossy_utf8(true).read_to_string().unwrap();
-    Page { status: answer.status().as_u16(), headers: answer.headers().clone(), body, path: path.to_owned() }
+    whole(path, answer).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn whole(path: &str, answer: Result<Response<ureq::Body>, ureq::Error>) -> Result<Page, ureq::Error> {
+    let mut answer = answer?;
+    let body = answer.body_mut().with_config().limit(50_000_000).lossy_utf8(true).read_to_string()?;
+    Ok(Page { status: answer.status().as_u16(), headers: answer.headers().clone(), body, path: path.to_owned() })
 }
 
 impl Browser {
@@ -72,6 +76,19 @@ impl Browser {
     pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Page {
         let request = headers.iter().fold(self.agent.get(format!("{}{path}", self.base)), |request, (name, value)| request.header(*name, *value));
         self.seen(page(path, request.call()))
+    }
+
+    /// Opens a page of a server that may be gone at any moment; `None` where no whole answer came.
+    pub fn attempt(&self, path: &str) -> Option<Page> {
+        whole(path, self.agent.get(format!("{}{path}", self.base)).call()).ok()
+    }
+
+    /// Sends the form of a page as [`Browser::send`] does, to a server that may be gone; `None` where no whole answer came.
+    pub fn attempt_send(&self, page: &Page, action: &str, fields: &[(&str, &str)]) -> Option<Page> {
+        let kept = page.form(action).into_iter().filter(|(name, _)| !fields.iter().any(|(changed, _)| changed == name));
+        let all: Vec<(String, String)> = kept.chain(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).collect();
+        let request = self.agent.post(format!("{}{action}", self.base)).header("origin", &self.base).header("sec-fetch-site", "same-origin");
+        whole(action, request.send_form(all)).ok()
     }
 
     /// Opens a page and follows redirects within the console.
@@ -132,6 +149,13 @@ impl Browser {
         self.submit_to(path, path, fields)
     }
 
+    /// Follows a mailed link, and presses the button of the page that it leads to.
+    pub fn press(&self, link: &str) -> Page {
+        let page = self.open(link);
+        assert_eq!(page.status, 200, "{link}: {}", page.text());
+        self.send(&page, &page.path, &[])
+    }
+
     /// Sends the form of a page that posts to `action` with these fields changed; several of one name are all sent.
     pub fn send(&self, page: &Page, action: &str, fields: &[(&str, &str)]) -> Page {
         let defaults = page.form(action);
@@ -150,6 +174,11 @@ impl Page {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
+
+    /// The values of a header that may come several times.
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
     }
 
     /// The parsed page.

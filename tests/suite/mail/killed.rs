@@ -1,0 +1,403 @@
+//! The real program, killed at any moment while people change keys, digests are written and mails leave: no mail is lost, and no
+//! change is without its mail.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use diesel::RunQueryDsl as _;
+use keyward::{
+    app::App,
+    chance,
+    clock::Clock,
+    config::Sources,
+    domain::{
+        access::{KeyAccess, ResourceSet},
+        ids::{KeyId, MemberId, TenantId},
+        ip_range::IpRanges,
+        key::{Key, Life, SecretFacts},
+        mail::{KeyName, Mail},
+        notice::digest,
+        password,
+        permission::BuiltIn,
+        tenant::Settings,
+        time::{Time, days},
+        token::{Purpose, Token, fresh_id},
+    },
+    store::{
+        Address, StoreError, Tx, accounts, events, facts,
+        keys::{self, NewKey},
+        members,
+        outbox::{self, NewMail, Row, State, To},
+        tenants,
+    },
+};
+
+use crate::support::{
+    Backend,
+    browser::Browser,
+    fixture::PASSWORD,
+    new_dir, postgres,
+    smtp::{Server, certificate},
+};
+
+/// How many owners keys have: an address gets a hundred mails in a day and no more.
+const OWNERS: usize = 60;
+/// How many keys become due in each round, each of somebody else.
+const DUE: usize = 3;
+
+/// A database with mails to send, and the real program that is killed again and again while it sends them.
+pub struct Killed {
+    dir: std::path::PathBuf,
+    database: Option<String>,
+    app: App,
+    pub server: Server,
+    smtp_url: String,
+    port: u16,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// All mails.
+    pub mails: usize,
+    /// Those of them that are digests.
+    pub digests: usize,
+    /// Those of them that tell of changes through pages.
+    pub changes: usize,
+    /// How many arrived twice.
+    pub doubles: usize,
+}
+
+/// The tenant and whose keys there are.
+struct World {
+    tenant: TenantId,
+    owners: Vec<MemberId>,
+    keys: Vec<KeyId>,
+}
+
+impl Killed {
+    fn new(backend: Backend) -> Self {
+        let server = Server::start(&new_dir());
+        let smtp_url = server.url();
+        Self::with(backend, server, smtp_url)
+    }
+
+    pub fn with(backend: Backend, server: Server, smtp_url: String) -> Self {
+        let dir = new_dir();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let database = (backend == Backend::Postgres).then(|| postgres::create(None));
+        let mut sources = Sources::default().flag("data_dir", dir.to_str().unwrap()).unwrap();
+        sources = sources.flag("listen", &format!("127.0.0.1:{port}")).unwrap();
+        if let Some(name) = &database {
+            sources = sources.flag("database_url", &postgres::url(name)).unwrap();
+        }
+        let app = App::open(sources.into_config().unwrap(), Clock::System).unwrap();
+        Self { dir, database, app, server, smtp_url, port }
+    }
+
+    fn write<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>) -> T {
+        self.app.store.write(self.app.clock.now(), f).unwrap()
+    }
+
+    pub fn add(&self, from: usize, count: usize) {
+        self.write(|tx| {
+            for n in from..from + count {
+                let mail = Mail::KeyChanged {
+                    key: KeyName { id: format!("{n:016}"), name: format!("key {n}") },
+                    action: "key.revoke".into(),
+                    by: "Ada".into(),
+                    at: tx.now(),
+                    facts: vec![],
+                };
+                let to = To { address: format!("user{n}@example.com"), name: String::new() };
+                outbox::add(tx, &NewMail { tenant: None, account: None, to: &to, mail: &mail, once: &n.to_string() })?;
+            }
+            Ok(())
+        });
+    }
+
+    pub fn serve(&self) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command.arg("serve").arg("--data-dir").arg(&self.dir).args(["--listen", &format!("127.0.0.1:{}", self.port)]).current_dir(&self.dir);
+        if let Some(name) = &self.database {
+            command.args(["--database-url", &postgres::url(name)]);
+        }
+        command
+            .env("KEYWARD_SMTP_URL", &self.smtp_url)
+            .env("SSL_CERT_FILE", &certificate().0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.app.store.read(|db| -> Result<_, StoreError> { outbox::count_waiting(db) }).unwrap() as usize
+    }
+
+    /// A tenant with an admin who manages every key, and a key for each of many owners.
+    fn settle(&self) -> World {
+        let hash = password::hash(PASSWORD, &chance::bytes()).unwrap();
+        let settings = Settings { keys_enabled: true, keys_per_member: 1000, admins_manage_all: true, ..Settings::default() };
+        let (tenant, owners) = self.write(|tx| {
+            let tenant = tenants::create(tx, &"acme".parse().unwrap(), "Acme", &settings)?.unwrap();
+            let account = accounts::create(tx, &"ada@acme.example".parse().unwrap(), "Ada Example", false)?.unwrap();
+            accounts::set_password(tx, account, &hash, PASSWORD.len() as i64)?;
+            let ada = members::create(tx, tenant, Some(account), "Ada Example", "ada@acme.example")?;
+            members::give_built_in(tx, tenant, ada, BuiltIn::TenantAdmin)?;
+            members::give_built_in(tx, tenant, ada, BuiltIn::Developer)?;
+            let owners = (0..OWNERS).map(|n| members::create(tx, tenant, None, &format!("Owner {n}"), &format!("owner{n}@example.com")));
+            Ok((tenant, owners.collect::<Result<Vec<_>, _>>()?))
+        });
+        let keys = owners.iter().map(|owner| self.key(tenant, *owner, None)).collect();
+        World { tenant, owners, keys }
+    }
+
+    /// A key that was made 55 days ago.
+    fn key(&self, tenant: TenantId, owner: MemberId, expires_at: Option<Time>) -> KeyId {
+        let (id, made_at) = (fresh_id(&mut chance::fill), self.app.clock.now() - days(55));
+        let pepper = self.app.secrets.pepper_version();
+        let token = Token::make(Purpose::Key, id, &mut chance::fill);
+        let hash = self.app.secrets.token_hash(pepper, Purpose::Key, tenant, token.reveal()).unwrap();
+        let key = Key {
+            id,
+            tenant,
+            seq: 0,
+            owner,
+            name: format!("key {id}").parse().unwrap(),
+            comment: String::new(),
+            access: KeyAccess::Owner,
+            resources: ResourceSet::All,
+            ip_ranges: IpRanges::default(),
+            notice_recipients: vec![],
+            created_at: made_at,
+            changed_at: made_at,
+            expiry_set_at: made_at,
+            life: Life { expires_at, ..Life::default() },
+            lifetime: None,
+            extensions: 0,
+            current: SecretFacts { made_at, made_by: "Ada Example".into(), last_used: None },
+            old: None,
+            disabled_by: None,
+            revoked_by: None,
+            revoke_reason: String::new(),
+            last_used: None,
+            version: 1,
+        };
+        self.write(|tx| {
+            let owner = members::find(tx, tenant, owner)?.unwrap();
+            keys::insert_many(tx, &[NewKey { key: &key, owner: &owner, hash, old_hash: None, pepper }])
+        });
+        id
+    }
+
+    /// Keys that expire in five days, each of a new owner; the sweep of this day begins anew for them.
+    fn due(&self, world: &World, round: usize) -> Vec<KeyId> {
+        let expires_at = self.app.clock.now() + days(5);
+        let ids = (0..DUE).map(|n| {
+            let address = format!("due{round}x{n}@example.com");
+            let owner = self.write(|tx| members::create(tx, world.tenant, None, "Due", &address));
+            self.key(world.tenant, owner, Some(expires_at))
+        });
+        let ids = ids.collect();
+        let now = self.app.clock.now();
+        let mut conn = Address::parse(&self.app.config.database_url).unwrap().connect().unwrap();
+        // A hold of a dead process ends after minutes; nobody waits for it here. Keys whose digests have left are done with.
+        for statement in [
+            format!(
+                "UPDATE keys SET revoked_at = {} WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND id IN (SELECT key_id FROM notices JOIN mails ON mails.id = notices.mail_id WHERE mails.sent_at IS NOT NULL)",
+                now.timestamp_micros()
+            ),
+            format!("UPDATE jobs SET held_until = 0, done_to = {} WHERE name = 'notices'", (digest(now) - days(1)).timestamp_micros()),
+        ] {
+            diesel::sql_query(statement).execute(&mut conn).unwrap();
+        }
+        ids
+    }
+
+    /// Makes, disables and enables keys through the pages, as fast as a person with many hands, until told to stop. Answers the
+    /// names of the keys whose making was answered.
+    fn load(&self, world: &World, ada: &Browser, stop: &AtomicBool) -> Vec<String> {
+        let mut made = Vec::new();
+        for n in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let (owner, key) = (world.owners[n % OWNERS], world.keys[n % OWNERS]);
+            let name = format!("made {n}");
+            let new = format!("/t/acme/keys/new?owner={owner}");
+            let change = format!("/t/acme/keys/{key}/{}", if n / OWNERS % 2 == 0 { "disable" } else { "enable" });
+            let answer = ada.attempt(&new).filter(|page| page.status == 200);
+            let answer = answer.and_then(|page| ada.attempt_send(&page, "/t/acme/keys/new", &[("name", &name), ("owner", &owner.to_string())]));
+            match answer {
+                Some(page) if page.status == 200 && page.body.contains("kwk_") => made.push(name),
+                Some(page) if page.status < 500 => panic!("{}: {}", page.status, page.text()),
+                _ => {
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
+                }
+            }
+            if let Some(page) = ada.attempt(&change).filter(|page| page.status == 200) {
+                ada.attempt_send(&page, &change, &[]);
+            }
+        }
+        made
+    }
+
+    /// Signs the admin in.
+    fn admin(&self) -> Browser {
+        let mut child = self.serve();
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the program does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let ada = Browser::new(&format!("http://127.0.0.1:{}", self.port));
+        let page = ada.submit("/login", &[("email", "ada@acme.example"), ("password", PASSWORD)]);
+        assert_eq!(ada.follow(page).status, 200);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        ada
+    }
+
+    /// Kills the program `kills` times at moments that no two runs share, then lets it end its work, and counts.
+    fn run(&self, kills: usize) -> Outcome {
+        let world = self.settle();
+        let ada = self.admin();
+        let (mut added, mut due, stop) = (0, Vec::new(), AtomicBool::new(false));
+        let made = std::thread::scope(|scope| {
+            let (world, stop) = (&world, &stop);
+            let load = scope.spawn(move || self.load(world, &ada, stop));
+            for round in 0..kills {
+                self.add(added, 10);
+                added += 10;
+                due.extend(self.due(world, round));
+                let mut child = self.serve();
+                let random = u64::from_be_bytes(chance::bytes());
+                std::thread::sleep(Duration::from_millis(60 + random % 700));
+                child.kill().unwrap();
+                child.wait().unwrap();
+                if self.database.is_some() {
+                    // A lease of a dead sender ends after minutes; nobody waits for them here.
+                    self.write(outbox::release_all);
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            load.join().unwrap()
+        });
+        due.extend(self.due(&world, kills));
+        let mut child = self.serve();
+        let (mut left, mut moved) = (usize::MAX, Instant::now());
+        // A further mail about the same change leaves a minute after the first.
+        while (left > 0 || moved.elapsed() < Duration::from_secs(3)) && moved.elapsed() < Duration::from_secs(100) {
+            std::thread::sleep(Duration::from_millis(200));
+            let now = self.waiting();
+            if now != left {
+                (left, moved) = (now, Instant::now());
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(self.waiting(), 0);
+        self.count(&world, kills, added, &due, &made)
+    }
+
+    fn count(&self, world: &World, kills: usize, added: usize, due: &[KeyId], made: &[String]) -> Outcome {
+        let mut arrived: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for mail in self.server.mails() {
+            let name = mail.header("Message-ID").trim_matches(['<', '>']).to_owned();
+            arrived.entry(name).or_default().push((mail.to[0].clone(), mail.text.clone().unwrap_or_default()));
+        }
+        let rows = self.app.store.read(|db| outbox::list(db, world.tenant, None, None, 100_000)).unwrap();
+        assert!(rows.iter().all(|row| row.state() == State::Sent), "every mail has left");
+        let names: BTreeSet<String> = rows.iter().map(|row| self.app.post.message_id(row)).collect();
+        let missing: Vec<&Row> = rows.iter().filter(|row| !arrived.contains_key(&self.app.post.message_id(row))).collect();
+        assert!(missing.is_empty(), "lost: {missing:?}");
+        // Those that were added behind everybody's back belong to no tenant.
+        let others: BTreeSet<&str> = arrived.iter().filter(|(name, _)| !names.contains(*name)).map(|(_, mails)| mails[0].0.as_str()).collect();
+        let expected: BTreeSet<String> = (0..added).map(|n| format!("user{n}@example.com")).collect();
+        assert_eq!(others, expected.iter().map(String::as_str).collect(), "none of them is lost, and nothing else arrived");
+        assert_eq!(arrived.len(), rows.len() + added, "a second arrival has the same name");
+
+        // Each due key stands in one digest, and the mail names it.
+        let digests: Vec<&Row> = rows.iter().filter(|row| row.mail == Mail::Digest).collect();
+        let mut told: Vec<KeyId> = Vec::new();
+        for row in &digests {
+            let text = &arrived[&self.app.post.message_id(row)][0].1;
+            for line in self.app.store.read(|db| outbox::notices_of(db, row.id)).unwrap() {
+                assert!(line.dropped_at.is_none() && text.contains(line.key.as_str()), "{line:?} in {text}");
+                told.push(line.key);
+            }
+        }
+        let mut due = due.to_vec();
+        (told.sort_unstable(), due.sort_unstable());
+        assert_eq!(told, due);
+
+        // Each change has its event and stands in one mail.
+        let mut changed: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for row in &rows {
+            let (keys, action) = match &row.mail {
+                Mail::KeyChanged { key, action, .. } => (vec![key.clone()], action),
+                Mail::KeysChanged { keys, action, .. } => (keys.clone(), action),
+                _ => continue,
+            };
+            for key in keys {
+                *changed.entry((key.id, action.clone())).or_default() += 1;
+            }
+        }
+        let mut happened: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        self.app
+            .store
+            .read(|db| -> Result<(), StoreError> {
+                events::verify(db, &self.app.secrets, world.tenant.number())?.unwrap();
+                for id in facts::key_ids_after(db, "", 100_000)? {
+                    for event in events::of_key(db, world.tenant, KeyId::parse(&id).unwrap(), 1000)? {
+                        if event.action.word() == "key.create" {
+                            names.insert(event.target_name.clone());
+                        }
+                        *happened.entry((event.target_id, event.action.word().to_owned())).or_default() += 1;
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(changed, happened);
+        assert!(made.iter().all(|name| names.contains(name)), "what was answered is there");
+        assert!(kills < 50 || made.len() > kills, "{} keys made", made.len());
+
+        let doubles: usize = arrived.values().map(|mails| mails.len() - 1).sum();
+        // The program sends one mail at a time, so each kill can double one at the most: the one that it was at.
+        assert!(doubles <= kills, "{doubles} doubles after {kills} kills");
+        Outcome { mails: arrived.len(), digests: digests.len(), changes: rows.len() - digests.len(), doubles }
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        if let Some(name) = &self.database {
+            postgres::drop(name);
+        }
+    }
+}
+
+#[test]
+fn killed_at_any_moment_the_program_loses_no_mail() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        Killed::new(backend).run(8);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: 200 kills on each database"]
+fn killed_two_hundred_times_the_program_loses_no_mail() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let Outcome { mails, digests, changes, doubles } = Killed::new(backend).run(200);
+        println!("{backend:?}: 200 kills, {mails} mails, of them {digests} digests and {changes} of changes; none lost, {doubles} arrived twice");
+    }
+}
