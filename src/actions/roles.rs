@@ -75,13 +75,13 @@ pub fn edit(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, name: &str, permissions
     Ok(())
 }
 
-/// Disables these keys; those that are disabled or revoked already stay as they are.
+/// Disables these keys, whose owners lose what managing them takes; those that are disabled or revoked already stay as they are.
 ///
 /// # Errors
 /// See [`MemberError`].
 pub fn disable_all(tx: &mut Tx<'_>, by: &By, ids: &[KeyId]) -> Result<(), MemberError> {
     for id in ids {
-        match keys::disable(tx, by, *id) {
+        match keys::disable(tx, by, *id, "Its owner may not manage keys any more.") {
             Ok(_) | Err(KeyError::AlreadyDisabled | KeyError::Revoked) => {}
             Err(error) => return Err(error.into()),
         }

@@ -169,6 +169,11 @@ pub fn lifetime_words(lifetime: Option<lifetime::Lifetime>) -> String {
     lifetime.map_or_else(|| "Never expires".into(), |lifetime| lifetime::words(Some(lifetime)))
 }
 
+/// The reason that was given for a disable or revocation, as a sentence that follows another; empty where there is none.
+pub fn why(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" Reason: {reason}") }
+}
+
 /// A use in words, with where from.
 #[derive(Debug, Clone)]
 pub struct Used {

@@ -57,17 +57,25 @@ both! {
         let ada = app.signed_in("ada");
         let by_member: Vec<u16> = ["/edit", "/roll", "/renew"].iter().map(|end| ada.get(&url(&id, end)).status).collect();
         assert_eq!(by_member, [403; 3]);
-        led_to(&ada.submit(&url(&id, "/disable"), &[]));
+        let long = ada.submit(&url(&id, "/disable"), &[("reason", &"x".repeat(201))]);
+        assert_eq!(long.status, 422);
+        assert_eq!(long.find("#reason-e").as_deref(), Some("Enter 200 characters or fewer; this has 201."));
+        led_to(&ada.send(&long, &url(&id, "/disable"), &[("reason", "seen in a public log")]));
 
         let dora = app.signed_in("dora");
         let page = dora.open(&url(&id, ""));
-        assert!(page.says("by Ada Example"), "{}", page.text());
+        assert!(page.says("Disabled on 21 Nov 2026, 10:01 UTC by Ada Example.") && page.says("Reason: seen in a public log"), "{}", page.text());
         let page = dora.get(&url(&id, "/enable"));
         assert_eq!(page.status, 403);
         assert!(page.says("disabled by Ada Example"), "{}", page.text());
 
         let ada = app.signed_in("ada");
-        led_to(&ada.submit(&url(&id, "/enable"), &[]));
+        let ask = ada.open(&url(&id, "/enable"));
+        assert!(ask.says("by Ada Example. Reason: seen in a public log"), "{}", ask.text());
+        led_to(&ada.send(&ask, &url(&id, "/enable"), &[]));
+        led_to(&ada.submit(&url(&id, "/disable"), &[]));
+        let again = ada.open(&url(&id, ""));
+        assert!(again.find(".note-bar").unwrap().starts_with("Disabled on") && !again.find(".note-bar").unwrap().contains("Reason"), "{}", again.text());
         led_to(&ada.submit(&url(&id, "/revoke"), &[]));
         led_to(&ada.submit(&url(&id, "/delete"), &[("confirm", "delete")]));
     }

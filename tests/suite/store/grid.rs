@@ -110,6 +110,7 @@ pub fn fill(app: &TestApp, slug: &str, count: usize, dice: &mut Dice) {
                 old: None,
                 disabled_by: disabled.then(|| Actor { member: None, name: "x".into() }),
                 revoked_by: revoked.then(|| Actor { member: None, name: "x".into() }),
+                disable_reason: String::new(),
                 revoke_reason: String::new(),
                 last_used: (!maybe(dice, 3)).then(|| Use { at: now - Duration::days(dice.roll(60) as i64), ip: None }),
                 version: 1,
