@@ -156,8 +156,8 @@ pub fn create(
         return Err(KeyError::OwnerInactive);
     }
     let limit = owner.key_limit.unwrap_or(tenant.settings.keys_per_member.into());
-    if keys::count_for_limit(tx, tenant.id, owner.id)? >= limit {
-        let parts = keys::parts(tx, tenant.id, owner.id, by.now)?;
+    let parts = keys::parts(tx, tenant.id, owner.id, by.now)?;
+    if parts.all() >= limit {
         return Err(KeyError::Limit { name: owner.name, limit, parts });
     }
     check_grants(tx, by, &owner, form, None)?;

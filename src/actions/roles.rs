@@ -52,13 +52,25 @@ pub fn create(tx: &mut Tx<'_>, by: &By, name: &str, permissions: Permissions) ->
     Ok(id)
 }
 
-/// Changes a role; it counts for its holders from their next request. Disables `disable` of their keys in the same step.
+/// Changes a role; it counts for its holders from their next request. Disables `disable` of their keys in the same step. `seen` is
+/// the mark of the role that the form showed.
 ///
 /// # Errors
 /// See [`MemberError`].
-pub fn edit(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, name: &str, permissions: Permissions, disable: &[KeyId]) -> Result<(), MemberError> {
+pub fn edit(
+    tx: &mut Tx<'_>,
+    by: &By,
+    id: ConsoleRoleId,
+    name: &str,
+    permissions: Permissions,
+    disable: &[KeyId],
+    seen: &str,
+) -> Result<(), MemberError> {
     let acting = acting_now(tx, by, Permission::SettingsManage)?;
     let Some(before) = check(tx, &acting, Some(id), name)? else { return Err(MemberError::NoSuchRole) };
+    if (before.name != name || before.permissions != permissions) && before.mark() != seen {
+        return Err(MemberError::Changed);
+    }
     refuse_climb(&acting, name, before.permissions, permissions)?;
     if before.name == name && before.permissions == permissions {
         return Ok(());
