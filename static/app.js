@@ -68,6 +68,8 @@
   // A picker searches while one types, so Enter there does not send the whole form
   on("keydown", e => { if (e.key === "Enter" && e.target.matches?.("[data-find]")) e.preventDefault() });
 
+  on("htmx:afterSettle", e => { const found = e.detail.requestConfig?.elt?.matches?.("[data-find]") && byId(e.detail.target?.id), s = found && $("[data-says]", found); if (s) say(s.textContent) });
+
   // Selection
   let last;
   const boxes = () => $$("tbody input[name=key]");

@@ -74,7 +74,8 @@ fn acting(tx: &mut Tx<'_>, by: &By) -> Result<Acting, AccessError> {
 }
 
 /// Gives a member exactly these access roles and resources, and takes all others. It counts from the next verification of each
-/// of their keys. What the member held already may stay, though the catalogue lacks it by now.
+/// of their keys. What the member held already may stay, though the catalogue lacks it by now. `seen` is the mark of what the form
+/// showed.
 ///
 /// # Errors
 /// See [`AccessError`]; nothing is changed then. A member of another tenant, or one who is removed, is not found.
@@ -84,11 +85,15 @@ pub fn set_member_access(
     member: MemberId,
     roles: &BTreeSet<AccessRoleId>,
     held: &ResourceSet,
+    seen: &str,
 ) -> Result<Owner, AccessError> {
     let tenant = acting(tx, by)?.tenant.id;
     let member = members::find(tx, tenant, member)?.filter(|member| member.removed_at.is_none()).ok_or(AccessError::NotFound)?;
     let before = access::held_by(tx, tenant, member.id)?;
     let had: BTreeSet<AccessRoleId> = before.roles.iter().copied().collect();
+    if (had != *roles || before.resources != *held) && before.mark() != seen {
+        return Err(AccessError::Changed);
+    }
     let mut names = Vec::new();
     for id in had.union(roles) {
         let role = access::role(tx, tenant, *id)?.ok_or(AccessError::NoSuchRole)?;

@@ -42,6 +42,8 @@ pub enum TenantError {
     NotAllowed,
     #[error("There is no such tenant.")]
     NoSuchTenant,
+    #[error("This tenant was changed in the meantime. Look at it as it is now, and decide again.")]
+    Changed,
     #[error("Another tenant has this address.")]
     AddressTaken,
     #[error("The installation owner is a member of no tenant. Enter another address.")]
@@ -162,12 +164,16 @@ pub fn name_admin(tx: &mut Tx<'_>, by: &By, slug: &str, email: &EmailAddress) ->
     Ok(Named::Member(member.name))
 }
 
-/// Gives a tenant a name and its seats (`None` is no bound). Lowering the seats takes none away.
+/// Gives a tenant a name and its seats (`None` is no bound). Lowering the seats takes none away. `seen` is the mark of the tenant
+/// that the form showed.
 ///
 /// # Errors
 /// See [`TenantError`]; nothing is changed then.
-pub fn change(tx: &mut Tx<'_>, by: &By, slug: &str, name: &str, seats: Option<i64>) -> Result<(), TenantError> {
+pub fn change(tx: &mut Tx<'_>, by: &By, slug: &str, name: &str, seats: Option<i64>, seen: &str) -> Result<(), TenantError> {
     let before = tenant(tx, by, slug)?;
+    if (before.name != name || before.seats != seats) && before.mark() != seen {
+        return Err(TenantError::Changed);
+    }
     if before.name != name {
         tenants::rename(tx, before.id, name)?;
         let after = Tenant { name: name.to_owned(), ..before.clone() };

@@ -156,8 +156,8 @@ pub fn create(
         return Err(KeyError::OwnerInactive);
     }
     let limit = owner.key_limit.unwrap_or(tenant.settings.keys_per_member.into());
-    if keys::count_for_limit(tx, tenant.id, owner.id)? >= limit {
-        let parts = keys::parts(tx, tenant.id, owner.id, by.now)?;
+    let parts = keys::parts(tx, tenant.id, owner.id, by.now)?;
+    if parts.all() >= limit {
         return Err(KeyError::Limit { name: owner.name, limit, parts });
     }
     check_grants(tx, by, &owner, form, None)?;
@@ -185,6 +185,7 @@ pub fn create(
         current: SecretFacts { made_at: now, made_by: member(by)?.name.clone(), last_used: None },
         old: None,
         disabled_by: None,
+        disable_reason: String::new(),
         revoked_by: None,
         revoke_reason: String::new(),
         last_used: None,
@@ -479,11 +480,11 @@ pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Code
     Ok(key)
 }
 
-/// Locks a key for a while; no clock stops.
+/// Locks a key for a while; no clock stops. The owner reads the reason, which may be empty.
 ///
 /// # Errors
 /// See [`KeyError`].
-pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
+pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
     let (mut key, owner) = find(tx, by, id)?;
     if !member(by)?.may_stop(key.owner) {
@@ -497,8 +498,9 @@ pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
     }
     key.life.disabled_at = Some(tx.now());
     key.disabled_by = Some(actor(by));
+    reason.clone_into(&mut key.disable_reason);
     save(tx, &mut key, &owner)?;
-    note(tx, by, Action::KeyDisabled, &key, json!({}))?;
+    note(tx, by, Action::KeyDisabled, &key, json!({ "reason": reason }))?;
     Ok(key)
 }
 
@@ -536,6 +538,7 @@ pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Cod
     guard_reserved(tx, by, &owner, reserved(&key.access).next().is_some(), Some(&enough))?;
     key.life.disabled_at = None;
     key.disabled_by = None;
+    key.disable_reason.clear();
     save(tx, &mut key, &owner)?;
     note(tx, by, Action::KeyEnabled, &key, json!({}))?;
     Ok(key)

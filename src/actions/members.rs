@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{
     By,
-    help::{self, HelpError},
     keys::KeyError,
+    locked_out::{self, LockedOutError},
 };
 use crate::{
     domain::{
@@ -30,6 +30,8 @@ use crate::{
 pub enum MemberError {
     #[error("There is no such member.")]
     NoSuchMember,
+    #[error("This was changed in the meantime. Look at it as it is now, and decide again.")]
+    Changed,
     #[error("You may not do this to members of this tenant.")]
     NotAllowed,
     #[error("There is no such console role any more. Look at the roles as they are now.")]
@@ -47,7 +49,7 @@ pub enum MemberError {
     #[error("This account is a member of another tenant too. Only the installation owner can do this.")]
     Elsewhere,
     #[error("{0}")]
-    Help(HelpError),
+    Help(LockedOutError),
     #[error("There is no resource {0}. Add it under Access first.")]
     NoSuchResource(ResourcePattern),
     #[error("This address was invited five times within a day. Invite it again tomorrow.")]
@@ -68,10 +70,10 @@ pub enum MemberError {
     Store(#[from] StoreError),
 }
 
-impl From<HelpError> for MemberError {
-    fn from(error: HelpError) -> Self {
+impl From<LockedOutError> for MemberError {
+    fn from(error: LockedOutError) -> Self {
         match error {
-            HelpError::Store(error) => Self::Store(error),
+            LockedOutError::Store(error) => Self::Store(error),
             other => Self::Help(other),
         }
     }
@@ -151,17 +153,21 @@ pub(super) fn role_names(db: &mut Db, tenant: &Tenant, ids: &[ConsoleRoleId]) ->
     Ok(console_roles::all(db, tenant)?.into_iter().filter(|role| ids.contains(&role.id)).map(|role| role.name).collect())
 }
 
-/// Gives a member these console roles in the place of those they have, and disables `disable` of their keys in the same step.
+/// Gives a member these console roles in the place of those they have, and disables `disable` of their keys in the same step. `seen`
+/// is the mark of the roles that the form showed.
 ///
 /// # Errors
 /// See [`MemberError`]; nothing is changed then.
-pub fn set_roles(tx: &mut Tx<'_>, by: &By, member: MemberId, roles: &[ConsoleRoleId], disable: &[KeyId]) -> Result<(), MemberError> {
+pub fn set_roles(tx: &mut Tx<'_>, by: &By, member: MemberId, roles: &[ConsoleRoleId], disable: &[KeyId], seen: &str) -> Result<(), MemberError> {
     let acting = acting_now(tx, by, Permission::MembersManage)?;
     let member = present(tx, acting.tenant.id, member)?;
     let before = console_roles::of_member(tx, acting.tenant.id, member.id)?;
     let mut after = roles.to_vec();
     after.sort_unstable();
     after.dedup();
+    if before != after && console_roles::mark_of(&before) != seen {
+        return Err(MemberError::Changed);
+    }
     let added: Vec<ConsoleRoleId> = after.iter().filter(|id| !before.contains(id)).copied().collect();
     check_grants(tx, &acting, &added)?;
     // While whoever acts still holds what it takes: the roles may be their own.
@@ -208,7 +214,7 @@ fn service(db: &mut Db, tenant: TenantId, id: MemberId) -> Result<Owner, MemberE
     present(db, tenant, id).and_then(|member| if member.is_service() { Ok(member) } else { Err(MemberError::NoSuchMember) })
 }
 
-/// Changes name, contact and own limit of keys of a service account.
+/// Changes name, contact and own limit of keys of a service account. `seen` is the mark of the member that the form showed.
 ///
 /// # Errors
 /// See [`MemberError`].
@@ -216,14 +222,17 @@ pub fn edit_service(
     tx: &mut Tx<'_>,
     by: &By,
     id: MemberId,
-    name: &str,
-    contact: Option<&EmailAddress>,
-    limit: Option<i64>,
+    (name, contact, limit): (&str, Option<&EmailAddress>, Option<i64>),
+    seen: &str,
 ) -> Result<(), MemberError> {
     let acting = acting_now(tx, by, Permission::MembersManage)?;
     let tenant = acting.tenant.id;
     let before = service(tx, tenant, id)?;
     let contact = contact.map_or("", EmailAddress::as_str);
+    let is_same = before.name == name && before.email == contact && before.key_limit == limit;
+    if !is_same && before.mark() != seen {
+        return Err(MemberError::Changed);
+    }
     let mut changes = serde_json::Map::new();
     if before.name != name {
         changes.insert("name".into(), json!({ "from": before.name, "to": name }));
@@ -342,7 +351,7 @@ pub fn end_sessions(tx: &mut Tx<'_>, by: &By, member: MemberId, one: Option<&Key
 pub fn clear_totp(tx: &mut Tx<'_>, by: &By, member: MemberId) -> Result<(), MemberError> {
     let (_, _, account) = here_only(tx, by, member)?;
     let account = accounts::get(tx, account)?;
-    Ok(help::clear_totp(tx, by, &account)?)
+    Ok(locked_out::clear_totp(tx, by, &account)?)
 }
 
 /// Mails a member the link that sets a new password, for one hour. The password stays until the link is used.
@@ -352,5 +361,5 @@ pub fn clear_totp(tx: &mut Tx<'_>, by: &By, member: MemberId) -> Result<(), Memb
 pub fn start_reset(tx: &mut Tx<'_>, by: &By, member: MemberId) -> Result<(), MemberError> {
     let (_, _, account) = here_only(tx, by, member)?;
     let account = accounts::get(tx, account)?;
-    Ok(help::mail_reset(tx, by, &account)?)
+    Ok(locked_out::mail_reset(tx, by, &account)?)
 }

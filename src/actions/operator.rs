@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     By, credentials,
-    help::{self, HelpError},
+    locked_out::{self, LockedOutError},
     members::{MemberError, within_bounds},
 };
 use crate::{
@@ -37,7 +37,7 @@ pub enum OperatorError {
     #[error("{0} has no two-step sign-in")]
     NoTotp(String),
     #[error(transparent)]
-    Help(#[from] HelpError),
+    Help(#[from] LockedOutError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -145,9 +145,9 @@ pub fn reset_link(tx: &mut Tx<'_>, by: &By, email: &str) -> Result<Token, Operat
 /// See [`OperatorError`].
 pub fn clear_totp(tx: &mut Tx<'_>, by: &By, email: &str) -> Result<(), OperatorError> {
     let account = find(tx, email)?;
-    match help::clear_totp(tx, by, &account) {
-        Err(HelpError::NoTotp(_)) => Err(OperatorError::NoTotp(email.to_owned())),
-        Err(HelpError::Store(error)) => Err(error.into()),
+    match locked_out::clear_totp(tx, by, &account) {
+        Err(LockedOutError::NoTotp(_)) => Err(OperatorError::NoTotp(email.to_owned())),
+        Err(LockedOutError::Store(error)) => Err(error.into()),
         other => Ok(other?),
     }
 }

@@ -52,13 +52,25 @@ pub fn create(tx: &mut Tx<'_>, by: &By, name: &str, permissions: Permissions) ->
     Ok(id)
 }
 
-/// Changes a role; it counts for its holders from their next request. Disables `disable` of their keys in the same step.
+/// Changes a role; it counts for its holders from their next request. Disables `disable` of their keys in the same step. `seen` is
+/// the mark of the role that the form showed.
 ///
 /// # Errors
 /// See [`MemberError`].
-pub fn edit(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, name: &str, permissions: Permissions, disable: &[KeyId]) -> Result<(), MemberError> {
+pub fn edit(
+    tx: &mut Tx<'_>,
+    by: &By,
+    id: ConsoleRoleId,
+    name: &str,
+    permissions: Permissions,
+    disable: &[KeyId],
+    seen: &str,
+) -> Result<(), MemberError> {
     let acting = acting_now(tx, by, Permission::SettingsManage)?;
     let Some(before) = check(tx, &acting, Some(id), name)? else { return Err(MemberError::NoSuchRole) };
+    if (before.name != name || before.permissions != permissions) && before.mark() != seen {
+        return Err(MemberError::Changed);
+    }
     refuse_climb(&acting, name, before.permissions, permissions)?;
     if before.name == name && before.permissions == permissions {
         return Ok(());
@@ -75,13 +87,13 @@ pub fn edit(tx: &mut Tx<'_>, by: &By, id: ConsoleRoleId, name: &str, permissions
     Ok(())
 }
 
-/// Disables these keys; those that are disabled or revoked already stay as they are.
+/// Disables these keys, whose owners lose what managing them takes; those that are disabled or revoked already stay as they are.
 ///
 /// # Errors
 /// See [`MemberError`].
 pub fn disable_all(tx: &mut Tx<'_>, by: &By, ids: &[KeyId]) -> Result<(), MemberError> {
     for id in ids {
-        match keys::disable(tx, by, *id) {
+        match keys::disable(tx, by, *id, "Its owner may not manage keys any more.") {
             Ok(_) | Err(KeyError::AlreadyDisabled | KeyError::Revoked) => {}
             Err(error) => return Err(error.into()),
         }

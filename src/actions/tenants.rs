@@ -21,6 +21,8 @@ pub enum SettingsError {
     NeedsCode,
     #[error("The installation owner has suspended this tenant: its settings can be read, not changed.")]
     Suspended,
+    #[error("These settings were changed in the meantime. Look at them as they are now, and decide again.")]
+    Changed,
     #[error(transparent)]
     Bounds(MemberError),
     #[error(transparent)]
@@ -37,11 +39,17 @@ impl From<MemberError> for SettingsError {
     }
 }
 
-/// Changes the settings of the acting member's tenant by `change`, which gets them as they are now. Returns what they are then.
+/// Changes the settings of the acting member's tenant by `change`, which gets them as they are now, and may refuse. Returns what
+/// they are then.
 ///
 /// # Errors
 /// See [`SettingsError`]; nothing is changed then.
-pub fn change_settings(tx: &mut Tx<'_>, by: &By, change: impl FnOnce(&mut Settings), proof: Option<&CodeProof>) -> Result<Settings, SettingsError> {
+pub fn change_settings(
+    tx: &mut Tx<'_>,
+    by: &By,
+    change: impl FnOnce(&mut Settings) -> Result<(), SettingsError>,
+    proof: Option<&CodeProof>,
+) -> Result<Settings, SettingsError> {
     let by = &super::in_turn(tx, by)?.ok_or(SettingsError::NotAllowed)?;
     let acting = by.acting().filter(|acting| acting.may(Permission::SettingsManage)).ok_or(SettingsError::NotAllowed)?;
     let before = acting.tenant.clone();
@@ -49,7 +57,7 @@ pub fn change_settings(tx: &mut Tx<'_>, by: &By, change: impl FnOnce(&mut Settin
         return Err(SettingsError::Suspended);
     }
     let mut settings = before.settings.clone();
-    change(&mut settings);
+    change(&mut settings)?;
     // Who may not see keys cannot manage them.
     settings.admins_manage_all &= settings.admins_see_all;
     if settings.keys_enabled && !before.settings.keys_enabled && before.settings.code_actions.turn_on && proof.is_none() {

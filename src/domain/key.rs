@@ -51,6 +51,8 @@ pub struct Key {
     pub old: Option<OldSecret>,
     /// Who disabled it, while it is disabled.
     pub disabled_by: Option<Actor>,
+    /// The reason that was given for disabling, while it is disabled.
+    pub disable_reason: String,
     /// Who revoked it, and why.
     pub revoked_by: Option<Actor>,
     /// The reason that was given for revoking.

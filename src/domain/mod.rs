@@ -7,6 +7,7 @@ pub mod ip_range;
 pub mod key;
 pub mod lifetime;
 pub mod mail;
+pub mod mark;
 pub mod names;
 pub mod notice;
 pub mod password;

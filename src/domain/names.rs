@@ -30,6 +30,14 @@ pub fn line(what: &str, text: &str, min: usize, max: usize) -> Result<String, Te
     Ok(text.to_owned())
 }
 
+/// Why a key is disabled or revoked, as its owner reads it: a line of at most 200 characters, or nothing.
+///
+/// # Errors
+/// Says which bound was passed.
+pub fn reason(text: &str) -> Result<String, TextError> {
+    line("Reason", text, 0, 200)
+}
+
 /// Several lines of text of up to `max` characters: line breaks stay, other control characters are refused.
 ///
 /// # Errors

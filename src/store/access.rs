@@ -9,6 +9,7 @@ use super::{
 use crate::domain::{
     access::ResourceSet,
     ids::{AccessRoleId, MemberId, TenantId},
+    mark::mark,
     names::{Resource, ResourcePattern, Scope, Scopes},
 };
 
@@ -28,12 +29,18 @@ pub struct AccessRole {
 impl AccessRole {
     /// A short mark of all that it is now, so that a form that showed it otherwise is noticed.
     pub fn mark(&self) -> String {
-        let mut hash = crc32fast::Hasher::new();
-        for part in [self.name.as_str(), &self.description].into_iter().chain(self.scopes.iter().map(Scope::as_str)) {
-            hash.update(part.as_bytes());
-            hash.update(b"\n");
-        }
-        format!("{:08x}", hash.finalize())
+        mark([self.name.as_str(), &self.description].into_iter().chain(self.scopes.iter().map(Scope::as_str)))
+    }
+}
+
+impl Held {
+    /// A short mark of the access roles and resources, so that a form that showed others is noticed.
+    pub fn mark(&self) -> String {
+        let resources = match &self.resources {
+            ResourceSet::All => vec!["all".to_owned()],
+            ResourceSet::Chosen(patterns) => patterns.iter().map(ToString::to_string).collect(),
+        };
+        mark(self.roles.iter().map(ToString::to_string).chain(std::iter::once(String::new())).chain(resources))
     }
 }
 

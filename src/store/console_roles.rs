@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     ids::{ConsoleRoleId, MemberId, TenantId},
+    mark::mark,
     permission::{BuiltIn, Permission, Permissions},
 };
 
@@ -24,6 +25,18 @@ pub struct ConsoleRole {
     pub built_in: Option<BuiltIn>,
     /// What it opens under the tenant's settings.
     pub permissions: Permissions,
+}
+
+impl ConsoleRole {
+    /// A short mark of name and permissions, so that a form that showed others is noticed.
+    pub fn mark(&self) -> String {
+        mark([self.name.as_str(), &self.permissions.names()])
+    }
+}
+
+/// A short mark of the console roles that somebody holds, as [`of_member`] lists them.
+pub fn mark_of(held: &[ConsoleRoleId]) -> String {
+    mark(held.iter().map(ToString::to_string))
 }
 
 /// Every console role of the tenant: the built-in ones first, then by name.

@@ -157,24 +157,19 @@ pub fn create(tx: &mut Tx<'_>, tenant: TenantId, new: &New<'_>) -> Result<Gatewa
 /// The database is away.
 pub fn roll(tx: &mut Tx<'_>, tenant: TenantId, seen: &Gateway, hash: SecretHash, pepper: i64, stops_at: Time) -> Result<bool, StoreError> {
     let now = micros(tx.now());
-    let rolled = diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(seen.id.0))))
-        .filter(table::version.eq(seen.version).and(table::revoked_at.is_null()))
-        .set((
-            table::old_hash.eq(table::hash.nullable()),
-            table::old_pepper.eq(table::pepper.nullable()),
-            table::old_stops_at.eq(micros(stops_at)),
-            table::hash.eq(hash.0.to_vec()),
-            table::pepper.eq(pepper),
-            table::made_at.eq(now),
-            table::version.eq(table::version + 1),
-        ))
-        .execute(tx.conn())?;
-    if rolled == 1 && micros(stops_at) <= now {
+    let target = table::table
+        .filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(seen.id.0)))
+        .filter(table::version.eq(seen.version).and(table::revoked_at.is_null()));
+    let secret = (table::hash.eq(hash.0.to_vec()), table::pepper.eq(pepper), table::made_at.eq(now), table::version.eq(table::version + 1));
+    let rolled = if micros(stops_at) > now {
+        let old =
+            (table::old_hash.eq(table::hash.nullable()), table::old_pepper.eq(table::pepper.nullable()), table::old_stops_at.eq(micros(stops_at)));
+        diesel::update(target).set((secret, old)).execute(tx.conn())?
+    } else {
         // What stops now is forgotten: no clock that goes back makes it work again.
-        diesel::update(table::table.filter(table::tenant_id.eq(tenant.number()).and(table::id.eq(seen.id.0))))
-            .set((table::old_hash.eq(None::<Vec<u8>>), table::old_pepper.eq(None::<i64>), table::old_stops_at.eq(None::<i64>)))
-            .execute(tx.conn())?;
-    }
+        let none = (table::old_hash.eq(None::<Vec<u8>>), table::old_pepper.eq(None::<i64>), table::old_stops_at.eq(None::<i64>));
+        diesel::update(target).set((secret, none)).execute(tx.conn())?
+    };
     tx.changed(Change::Tenant(tenant));
     Ok(rolled == 1)
 }

@@ -50,6 +50,7 @@ pub(crate) struct KeyRow {
     pub disabled_at: Option<i64>,
     pub disabled_by_id: Option<i64>,
     pub disabled_by: Option<String>,
+    pub disable_reason: String,
     pub revoked_at: Option<i64>,
     pub revoked_by_id: Option<i64>,
     pub revoked_by: Option<String>,
@@ -135,6 +136,7 @@ impl TryFrom<KeyRow> for Key {
             current: SecretFacts { made_at: moment(row.made_at), made_by: row.made_by, last_used: last_use(row.used_at, row.used_ip) },
             old,
             disabled_by: actor(row.disabled_by_id, row.disabled_by),
+            disable_reason: row.disable_reason,
             revoked_by: actor(row.revoked_by_id, row.revoked_by),
             revoke_reason: row.revoke_reason,
             last_used: last_use(row.last_used_at, row.last_used_ip),
@@ -187,6 +189,7 @@ fn assign(row: &mut KeyRow, key: &Key, owner: &Owner) {
     row.disabled_at = key.life.disabled_at.map(micros);
     row.disabled_by_id = key.disabled_by.as_ref().and_then(|by| by.member).map(|id| id.0);
     row.disabled_by = key.disabled_by.as_ref().map(|by| by.name.clone());
+    row.disable_reason.clone_from(&key.disable_reason);
     row.revoked_at = key.life.revoked_at.map(micros);
     row.revoked_by_id = key.revoked_by.as_ref().and_then(|by| by.member).map(|id| id.0);
     row.revoked_by = key.revoked_by.as_ref().map(|by| by.name.clone());
@@ -238,6 +241,7 @@ fn new_row(key: &Key, owner: &Owner, hash: SecretHash, pepper: i64) -> KeyRow {
         disabled_at: None,
         disabled_by_id: None,
         disabled_by: None,
+        disable_reason: String::new(),
         revoked_at: None,
         revoked_by_id: None,
         revoked_by: None,

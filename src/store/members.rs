@@ -10,6 +10,7 @@ use super::{
 use crate::domain::{
     ids::{AccountId, ConsoleRoleId, MemberId, TenantId},
     key::{Actor, Key},
+    mark::mark,
     permission::{BuiltIn, Permission, Permissions},
     tenant::Settings,
     time::Time,
@@ -248,6 +249,11 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// A short mark of name, address and limit of keys, so that a form that showed others is noticed.
+    pub fn mark(&self) -> String {
+        mark([self.name.as_str(), &self.email, &self.key_limit.map(|limit| limit.to_string()).unwrap_or_default()])
+    }
+
     /// Whether the member is neither suspended nor removed.
     pub fn is_active(&self) -> bool {
         self.suspended_at.is_none() && self.removed_at.is_none()
@@ -306,18 +312,21 @@ pub fn find_many(db: &mut Db, tenant: TenantId, ids: &[MemberId]) -> Result<Vec<
     Ok(rows.into_iter().map(owner).collect())
 }
 
-/// The first `most` members who are not removed and whose name or address contains `text` (any, where it is empty), by name.
+/// The first `most` members who are not removed and whose name or address contains `text` (any, where it is empty), by name; of
+/// all, or of those who are not suspended either.
 ///
 /// # Errors
 /// The database is away.
-pub fn search(db: &mut Db, tenant: TenantId, text: &str, most: i64) -> Result<Vec<Owner>, StoreError> {
-    let rows: Vec<OwnerRow> = table::table
-        .filter(table::tenant_id.eq(tenant.number()).and(table::removed_at.is_null()))
-        .filter(table::folded.like(containing(text)).escape('\\'))
-        .order((table::folded, table::id))
-        .limit(most)
-        .select(OWNER)
-        .load(db.conn())?;
+pub fn search(db: &mut Db, tenant: TenantId, text: &str, only_active: bool, most: usize) -> Result<Vec<Owner>, StoreError> {
+    let mut query = table::table.filter(table::tenant_id.eq(tenant.number()).and(table::removed_at.is_null())).select(OWNER).into_boxed();
+    if !text.is_empty() {
+        query = query.filter(table::folded.like(containing(text)).escape('\\'));
+    }
+    if only_active {
+        query = query.filter(table::suspended_at.is_null());
+    }
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows: Vec<OwnerRow> = query.order((table::folded, table::id)).limit(most).load(db.conn())?;
     Ok(rows.into_iter().map(owner).collect())
 }
 

@@ -217,6 +217,7 @@ diesel::table! {
         disabled_at -> Nullable<BigInt>,
         disabled_by_id -> Nullable<BigInt>,
         disabled_by -> Nullable<Text>,
+        disable_reason -> Text,
         revoked_at -> Nullable<BigInt>,
         revoked_by_id -> Nullable<BigInt>,
         revoked_by -> Nullable<Text>,

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use super::{Change, Db, StoreError, Tx, micros, moment, per_backend, schema::grace_values, schema::tenants as table};
 use crate::domain::{
     ids::TenantId,
+    mark::mark,
     names::Slug,
     permission::BuiltIn,
     tenant::{GraceHistory, Settings},
@@ -34,6 +35,11 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// A short mark of name and seats, so that a form that showed others is noticed.
+    pub fn mark(&self) -> String {
+        mark([self.name.as_str(), &self.seats.map(|seats| seats.to_string()).unwrap_or_default()])
+    }
+
     /// What a verdict needs to know of it.
     pub fn facts(&self) -> TenantFacts {
         TenantFacts { keys_enabled: self.settings.keys_enabled, suspended: self.suspended_at.is_some(), grace: self.grace.clone() }

@@ -7,8 +7,9 @@ use askama::Template;
 use super::{
     error::WebError,
     form::Form,
-    key_fields::{Offered, reserved},
+    key_fields::reserved,
     page::{Frame, Link, Question, WebResult, ask, ask_as, done, show, status_of},
+    picker::Offered,
     session::Member,
 };
 use crate::{

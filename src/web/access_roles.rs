@@ -8,6 +8,7 @@ use super::{
     error::WebError,
     form::Form,
     page::{Frame, Link, Question, WebResult, ask_as, done, show, show_as, status_of},
+    picker::{self, Offered},
     session::Member,
 };
 use crate::{
@@ -25,8 +26,6 @@ use crate::{
     },
 };
 
-/// How many scopes are offered besides those that are chosen; the filter finds the others.
-const MOST_OFFERED: usize = 50;
 /// Counting keys for the list stops there.
 const MOST_KEYS: i64 = 10_000;
 
@@ -92,12 +91,6 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
     show(&RolesPage { frame: member.frame.clone(), head: head(&member, counts, 1), url, query, rows, range, previous, next })
 }
 
-/// A scope to tick.
-struct Offered {
-    name: String,
-    says: String,
-}
-
 #[derive(Template)]
 #[template(path = "access/role.html")]
 struct RolePage {
@@ -121,17 +114,17 @@ fn crumbs(member: &Member) -> Vec<Link> {
 /// The form: every chosen scope, then the first others that its filter finds.
 async fn page(member: &Member, form: Form, role: Option<AccessRoleId>) -> WebResult {
     let chosen: Vec<String> = form.all("scope").map(str::to_owned).collect();
-    let text = form.text("find_scope").trim().chars().take(200).collect::<String>();
+    let text = picker::sought(form.text("find_scope"));
     let read = move |db: &mut Db, reach: &Reach| {
         let tenant = reach.tenant();
         let mut offered = Vec::new();
         for name in &chosen {
             let says = name.parse::<Scope>().ok().map(|scope| catalogue::scope(db, tenant, &scope)).transpose()?.flatten();
-            offered.push(Offered { name: name.clone(), says: says.unwrap_or_default() });
+            offered.push(Offered::new(name, name, says.unwrap_or_default()));
         }
-        let found = catalogue::scopes(db, tenant, &text, &Turn::Start, MOST_OFFERED)?;
+        let found = catalogue::scopes(db, tenant, &text, &Turn::Start, picker::MOST)?;
         let others = found.rows.into_iter().filter(|(scope, _)| !chosen.iter().any(|name| name == scope.as_str()));
-        offered.extend(others.map(|(scope, says)| Offered { name: scope.to_string(), says }));
+        offered.extend(others.map(|(scope, says)| Offered::new(scope.to_string(), scope.to_string(), says)));
         let holders = role.map(|role| catalogue::holders(db, tenant, role, None)).transpose()?;
         Ok((offered, found.next || !text.is_empty(), holders))
     };

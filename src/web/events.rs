@@ -12,6 +12,7 @@ use super::{
     key_activity,
     keys_query::{self, KeysQuery},
     page::{Frame, Link, WebResult, html, show, show_as, status_of},
+    picker::{self, MemberFilter},
     session::Member,
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
         event_search::{self as events, Filter, Line, Place, Sight},
         grid::{self, View},
         keys,
-        members::{self, Acting, Reach},
+        members::{Acting, Reach},
     },
 };
 
@@ -36,8 +37,6 @@ const PAGE: usize = 50;
 const MOST_KEYS: usize = 1_000;
 /// How many keys are named above the list.
 const CHIPS: usize = 20;
-/// How many members the select offers.
-const MEMBERS: i64 = 200;
 
 /// The nouns of actions with what people read for all of one.
 const NOUNS: [(&str, &str); 11] = [
@@ -273,7 +272,7 @@ struct EventsPage {
     without_keys: String,
     find: String,
     hidden: Vec<(&'static str, String)>,
-    members: Vec<(String, String, bool)>,
+    members: MemberFilter,
     /// Noun, its name, and each action with its words; the flags say what is chosen.
     actions: Vec<(&'static str, &'static str, bool, Vec<(&'static str, String, bool)>)>,
     newer: String,
@@ -291,7 +290,6 @@ struct Found {
     searched: Vec<(KeyId, String)>,
     /// The address of the page of each key that still is.
     known: HashMap<String, String>,
-    members: Vec<members::Owner>,
 }
 
 fn read(db: &mut Db, acting: &Acting, reach: &Reach, asked: &EventsQuery, now: Time) -> Result<Found, StoreError> {
@@ -313,16 +311,24 @@ fn read(db: &mut Db, acting: &Acting, reach: &Reach, asked: &EventsQuery, now: T
     let found: HashMap<KeyId, String> = keys::find_many(db, reach, &ids)?.into_iter().map(|key| (key.id, key.name.to_string())).collect();
     let known = found.keys().map(|id| (id.to_string(), format!("/t/{}/keys/{id}", acting.tenant.slug))).collect();
     let searched = searched.into_iter().map(|id| (id, found.get(&id).cloned().unwrap_or_else(|| id.to_string()))).collect();
-    let mut members = if acting.may(Permission::EventsRead) { members::search(db, acting.tenant.id, "", MEMBERS)? } else { Vec::new() };
-    if let Some(id) = asked.member.filter(|id| !members.iter().any(|member| member.id == *id)) {
-        members.extend(members::find(db, acting.tenant.id, id)?.filter(|_| acting.may(Permission::EventsRead)));
-    }
-    Ok(Found { lines, has_newer, has_older, too_many, searched, known, members })
+    Ok(Found { lines, has_newer, has_older, too_many, searched, known })
+}
+
+/// The filter of members.
+const MEMBER: &str = "member";
+
+async fn members(member: &Member, form: &Form) -> Result<MemberFilter, WebError> {
+    picker::filter(member, form, MEMBER, ["Member", "Anybody", "Find a member"], &member.url("/events")).await
 }
 
 /// `GET /t/{tenant}/events`
 pub async fn list(member: Member, req: HttpRequest) -> WebResult {
     let mut form = Form::from_query(&req)?;
+    let seeks = picker::seeks(&member, &req, MEMBER);
+    let members = if member.may(Permission::EventsRead) { members(&member, &form).await? } else { MemberFilter::default() };
+    if seeks {
+        return Ok(html(StatusCode::OK, members.as_options().render()?));
+    }
     let asked = EventsQuery::read(&mut form);
     let (acting, now, query) = (member.acting.clone(), member.by().now, asked.clone());
     let found: Result<_, StoreError> = member.read(move |db, reach| read(db, &acting, reach, &query, now)).await;
@@ -351,7 +357,7 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
         without_keys: at(&EventsQuery { keys: Vec::new(), all: None, find: String::new(), ..asked.clone() }, None),
         find: asked.find.clone(),
         hidden: EventsQuery { keys: asked.keys.clone(), all: asked.all.clone(), ..EventsQuery::default() }.fields(None),
-        members: found.members.into_iter().map(|owner| (owner.id.to_string(), owner.name, asked.member == Some(owner.id))).collect(),
+        members,
         actions: actions.collect(),
         newer,
         older,

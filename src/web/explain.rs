@@ -134,11 +134,7 @@ pub async fn page(member: Member, req: HttpRequest) -> WebResult {
     let asked = read(&mut form, now);
     let tenant = member.acting.tenant.id;
     let scopes: Result<_, StoreError> = member.read(move |db, _| access::scopes(db, tenant)).await;
-    let mut scopes: Vec<String> = scopes?.into_iter().map(|(scope, _)| scope.to_string()).collect();
-    let typed = form.text("scope").to_owned();
-    if !typed.is_empty() && !scopes.contains(&typed) {
-        scopes.push(typed);
-    }
+    let scopes: Vec<String> = scopes?.into_iter().map(|(scope, _)| scope.to_string()).collect();
     let answer = match (&facts, asked) {
         (Some(facts), Some(asked)) if !form.has_errors() => Some(answer(&member, facts, asked).await?),
         _ => None,

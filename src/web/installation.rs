@@ -7,7 +7,7 @@ use super::{
     error::WebError,
     form::Form,
     key_token::instead_of_main,
-    page::{Frame, Link, Question, WebResult, ask, done, html, show},
+    page::{Frame, Link, Question, Refusal, WebResult, ask, ask_as, done, html, refuse, show, status_of},
     session::Owner,
 };
 use crate::{
@@ -211,11 +211,13 @@ fn invited(owner: &Owner, title: String, email: &str, token: &Token) -> WebResul
 #[template(path = "installation/edit.html")]
 struct EditBody<'a> {
     form: &'a Form,
+    newer: Vec<(&'static str, String)>,
     slug: &'a str,
     used: i64,
 }
 
-fn edit_question(owner: &Owner, numbers: &Numbers, form: &Form) -> WebResult {
+/// The form; where `changed`, with what the tenant is now.
+fn edit_question(owner: &Owner, numbers: &Numbers, form: &Form, changed: bool) -> WebResult {
     let tenant = &numbers.tenant;
     let question = Question {
         asks: format!("Name and seats of {}", tenant.name),
@@ -225,7 +227,18 @@ fn edit_question(owner: &Owner, numbers: &Numbers, form: &Form) -> WebResult {
         crumbs: crumbs(),
         ..Question::default()
     };
-    ask(&owner.frame, &question, form, &EditBody { form, slug: &tenant.slug, used: numbers.seats_used })
+    let newer = if changed {
+        vec![("Name", tenant.name.clone()), ("Seats", tenant.seats.map_or_else(|| "No limit".to_owned(), |seats| seats.to_string()))]
+    } else {
+        Vec::new()
+    };
+    let mut form = form.clone();
+    if changed || !form.checked("seen") {
+        form.set("seen", tenant.mark());
+    }
+    let form = &form;
+    let body = EditBody { form, newer, slug: &tenant.slug, used: numbers.seats_used };
+    ask_as(if changed { StatusCode::CONFLICT } else { status_of(form) }, &owner.frame, &question, form, &body)
 }
 
 /// `GET /installation/tenants/{slug}/edit`
@@ -233,18 +246,21 @@ pub async fn ask_edit(owner: Owner, slug: Where) -> WebResult {
     let numbers = numbers(&owner, &slug).await?;
     let seats = numbers.tenant.seats.map(|seats| seats.to_string()).unwrap_or_default();
     let form = Form::filled([("name", numbers.tenant.name.clone()), ("seats", seats)]);
-    edit_question(&owner, &numbers, &form)
+    edit_question(&owner, &numbers, &form, false)
 }
 
 /// `POST /installation/tenants/{slug}/edit`
 pub async fn edit(owner: Owner, slug: Where, mut form: Form) -> WebResult {
-    form.only(&["name", "seats"])?;
+    form.only(&["name", "seats", "seen"])?;
     let (Some(name), Some(seats)) = (read_name(&mut form), read_seats(&mut form)) else {
-        return edit_question(&owner, &numbers(&owner, &slug).await?, &form);
+        return edit_question(&owner, &numbers(&owner, &slug).await?, &form, false);
     };
-    let slug = slug.into_inner();
-    owner.write(move |tx, by| actions::change(tx, by, &slug, &name, seats)).await.map_err(failed)?;
-    done(&owner.site, &owner.frame, "Tenant saved.", LIST)
+    let (at, seen) = (slug.to_string(), form.text("seen").to_owned());
+    match owner.write(move |tx, by| actions::change(tx, by, &at, &name, seats, &seen)).await {
+        Ok(()) => done(&owner.site, &owner.frame, "Tenant saved.", LIST),
+        Err(TenantError::Changed) => edit_question(&owner, &numbers(&owner, &slug).await?, &form, true),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 #[derive(Template)]
@@ -267,11 +283,22 @@ fn admin_question(owner: &Owner, numbers: &Numbers, form: &Form) -> WebResult {
     ask(&owner.frame, &question, form, &AdminBody { form, name: &tenant.name })
 }
 
+/// 409: a tenant that has an active Tenant admin names others itself.
+fn has_admin(owner: &Owner, numbers: &Numbers) -> WebResult {
+    let refusal = Refusal {
+        title: format!("{} has a Tenant admin", numbers.tenant.name),
+        words: format!("{} Nothing was changed.", TenantError::HasAdmin),
+        crumbs: crumbs(),
+        ways: vec![Link::new("Tenants", LIST)],
+    };
+    refuse(&owner.frame, &refusal)
+}
+
 /// `GET /installation/tenants/{slug}/admin`
 pub async fn ask_admin(owner: Owner, slug: Where) -> WebResult {
     let numbers = numbers(&owner, &slug).await?;
     if !numbers.admins.is_empty() {
-        return Err(failed(TenantError::HasAdmin));
+        return has_admin(&owner, &numbers);
     }
     admin_question(&owner, &numbers, &Form::default())
 }
@@ -290,6 +317,7 @@ pub async fn name_admin(owner: Owner, slug: Where, mut form: Form) -> WebResult 
             form.wrong("admin", error);
             admin_question(&owner, &numbers(&owner, &slug).await?, &form)
         }
+        Err(TenantError::HasAdmin) => has_admin(&owner, &numbers(&owner, &slug).await?),
         Err(error) => Err(failed(error)),
     }
 }

@@ -14,7 +14,7 @@ use super::{
     error::WebError,
     form::Form,
     key_activity::{self, Line},
-    key_facts::{Used, expiry_words, lifetime_words, used_words},
+    key_facts::{Used, expiry_words, lifetime_words, used_words, why},
     key_view::{self, KeyView, MenuItem, StatusView, number},
     keys_query::{KeysQuery, query},
     page::{Frame, Link, Question, WebResult, ask_as, done, html, show, status_of},
@@ -46,8 +46,6 @@ use crate::{
 const PAGE: usize = 50;
 /// How many events are listed.
 const MOST_EVENTS: i64 = 50;
-/// The longest reason for revoking.
-const LONGEST_REASON: usize = 200;
 /// The grid.
 const LIST: &str = "/installation/keys";
 /// Its columns.
@@ -278,11 +276,10 @@ fn notice(facts: &Facts) -> String {
     let key = &facts.key;
     let by = |actor: Option<&crate::domain::key::Actor>| actor.map(|actor| format!(" by {}", actor.name)).unwrap_or_default();
     match (key.life.revoked_at, key.life.disabled_at) {
-        (Some(at), _) => {
-            let why = if key.revoke_reason.is_empty() { String::new() } else { format!(" Reason: {}", key.revoke_reason) };
-            format!("Revoked on {}{}. It is refused for good.{why}", date_time(at), by(key.revoked_by.as_ref()))
+        (Some(at), _) => format!("Revoked on {}{}. It is refused for good.{}", date_time(at), by(key.revoked_by.as_ref()), why(&key.revoke_reason)),
+        (None, Some(at)) => {
+            format!("Disabled on {}{}. Only its tenant can enable it.{}", date_time(at), by(key.disabled_by.as_ref()), why(&key.disable_reason))
         }
-        (None, Some(at)) => format!("Disabled on {}{}. Only its tenant can enable it.", date_time(at), by(key.disabled_by.as_ref())),
         _ if facts.tenant.suspended_at.is_some() => format!("{} is suspended, so this key is refused.", facts.tenant.name),
         _ if !facts.tenant.settings.keys_enabled => format!("API keys are turned off for {}, so this key is refused.", facts.tenant.name),
         _ => String::new(),
@@ -391,7 +388,7 @@ fn back(owner: &Owner, req: &HttpRequest, otherwise: String) -> String {
 async fn act(owner: Owner, req: HttpRequest, id: Path<String>, mut form: Form, verb: Verb) -> WebResult {
     form.only(if verb == Verb::Revoke { &["reason"] } else { &["seen", "confirm"] })?;
     let facts = find(&owner, &id).await?;
-    let reason = form.parse("reason", |text| names::line("Reason", text, 0, LONGEST_REASON)).unwrap_or_default();
+    let reason = form.parse("reason", names::reason).unwrap_or_default();
     if verb == Verb::Delete && !form.text("confirm").trim().eq_ignore_ascii_case("delete") {
         form.wrong("confirm", "Type delete to confirm.");
     }

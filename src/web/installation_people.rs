@@ -12,7 +12,7 @@ use super::{
     session::Owner,
 };
 use crate::{
-    actions::help::{self, HelpError},
+    actions::locked_out::{self, LockedOutError},
     domain::{ids::AccountId, names::EmailAddress},
     store::{StoreError, accounts::Account, installation as store},
 };
@@ -109,7 +109,7 @@ pub async fn ask_clear_totp(owner: Owner, id: Path<String>) -> WebResult {
 pub async fn clear_totp(owner: Owner, id: Path<String>, mut form: Form) -> WebResult {
     form.only(&[])?;
     let account_id = named(&id)?;
-    match owner.write(move |tx, by| help::clear_totp_of(tx, by, account_id)).await {
+    match owner.write(move |tx, by| locked_out::clear_totp_of(tx, by, account_id)).await {
         Ok(cleared) => done(&owner.site, &owner.frame, &format!("Two-step sign-in of {} is cleared.", cleared.name), PEOPLE),
         Err(error) => {
             form.wrong("", refused(error)?);
@@ -128,7 +128,7 @@ pub async fn ask_reset(owner: Owner, id: Path<String>) -> WebResult {
 pub async fn reset(owner: Owner, id: Path<String>, mut form: Form) -> WebResult {
     form.only(&[])?;
     let account_id = named(&id)?;
-    match owner.write(move |tx, by| help::mail_reset_of(tx, by, account_id)).await {
+    match owner.write(move |tx, by| locked_out::mail_reset_of(tx, by, account_id)).await {
         Ok(helped) => done(&owner.site, &owner.frame, &format!("A link for a new password is on its way to {}.", helped.email), PEOPLE),
         Err(error) => {
             form.wrong("", refused(error)?);
@@ -137,10 +137,10 @@ pub async fn reset(owner: Owner, id: Path<String>, mut form: Form) -> WebResult 
     }
 }
 
-fn refused(error: HelpError) -> Result<String, WebError> {
+fn refused(error: LockedOutError) -> Result<String, WebError> {
     match error {
-        HelpError::Store(error) => Err(error.into()),
-        HelpError::NoAccount | HelpError::NotAllowed => Err(WebError::NotFound),
+        LockedOutError::Store(error) => Err(error.into()),
+        LockedOutError::NoAccount | LockedOutError::NotAllowed => Err(WebError::NotFound),
         other => Ok(other.to_string()),
     }
 }

@@ -8,7 +8,7 @@ use super::{
     key_after,
     key_code::{self, Outcome},
     key_edit::seen,
-    key_facts::{self, KeyFacts, Used, lifetime_words, used_words},
+    key_facts::{self, KeyFacts, Used, lifetime_words, used_words, why},
     key_refused,
     key_view::number,
     page::{Frame, Question, WebResult, ask_as, status_of},
@@ -26,9 +26,6 @@ use crate::{
 };
 
 type Where = Path<(String, String)>;
-
-/// The longest reason for revoking.
-const LONGEST_REASON: usize = 200;
 
 /// What is done to a key here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +143,8 @@ struct RenewBody<'a> {
 
 #[derive(Template)]
 #[template(path = "keys/ask/disable.html")]
-struct DisableBody {
+struct DisableBody<'a> {
+    form: &'a Form,
     used: Used,
 }
 
@@ -204,10 +202,11 @@ async fn show(member: &Member, verb: Verb, facts: &KeyFacts, form: &Form, change
             let body = RenewBody { frame, form, changed, length: lifetime_words(Some(length)), before: date(before), after: date(after), code };
             ask_as(status, frame, &question, form, &body)
         }
-        Verb::Disable => ask_as(status, frame, &question, form, &DisableBody { used }),
+        Verb::Disable => ask_as(status, frame, &question, form, &DisableBody { form, used }),
         Verb::Enable => {
             let by = key.disabled_by.as_ref().map(|actor| format!(" by {}", actor.name)).unwrap_or_default();
-            let disabled = key.life.disabled_at.map(|at| format!("Disabled on {}{by}.", date_time(at))).unwrap_or_default();
+            let disabled =
+                key.life.disabled_at.map(|at| format!("Disabled on {}{by}.{}", date_time(at), why(&key.disable_reason))).unwrap_or_default();
             let expired = key.life.expires_at.is_some_and(|end| end <= now);
             ask_as(status, frame, &question, form, &EnableBody { frame, form, changed, disabled, expired, code })
         }
@@ -240,9 +239,9 @@ async fn ask(member: Member, path: Where, verb: Verb) -> WebResult {
 
 async fn act(member: Member, req: HttpRequest, path: Where, mut form: Form, verb: Verb) -> WebResult {
     let known: &[&str] = match verb {
-        Verb::Finish | Verb::Disable => &["seen"],
+        Verb::Finish => &["seen"],
         Verb::Renew | Verb::Enable => &["seen", "totp"],
-        Verb::Revoke => &["seen", "reason"],
+        Verb::Disable | Verb::Revoke => &["seen", "reason"],
         Verb::Delete => &["seen", "confirm"],
     };
     form.only(known)?;
@@ -259,7 +258,7 @@ async fn act(member: Member, req: HttpRequest, path: Where, mut form: Form, verb
     if verb == Verb::Delete && !form.text("confirm").trim().eq_ignore_ascii_case("delete") {
         form.wrong("confirm", "Type delete to confirm.");
     }
-    let reason = form.parse("reason", |text| names::line("Reason", text, 0, LONGEST_REASON)).unwrap_or_default();
+    let reason = form.parse("reason", names::reason).unwrap_or_default();
     if form.has_errors() {
         return show(&member, verb, &facts, &form, false).await;
     }
@@ -267,7 +266,7 @@ async fn act(member: Member, req: HttpRequest, path: Where, mut form: Form, verb
     let outcome = key_code::act(&member, &form, needs_code, move |tx, by, proof| match verb {
         Verb::Finish => keys::finish(tx, by, id),
         Verb::Renew => keys::renew(tx, by, id, version, proof),
-        Verb::Disable => keys::disable(tx, by, id),
+        Verb::Disable => keys::disable(tx, by, id, &reason),
         Verb::Enable => keys::enable(tx, by, id, version, proof),
         Verb::Revoke => keys::revoke(tx, by, id, &reason),
         Verb::Delete => keys::delete(tx, by, id, version),

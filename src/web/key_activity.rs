@@ -61,7 +61,7 @@ fn more(action: Action, details: &Value) -> String {
             let before = moment(&details["expires_at"]["from"]).map(|at| format!(" instead of {}", date(at))).unwrap_or_default();
             format!("{}{before}.", expires(&details["expires_at"]["to"]))
         }
-        Action::KeyRevoked => {
+        Action::KeyDisabled | Action::KeyRevoked => {
             details["reason"].as_str().filter(|reason| !reason.is_empty()).map(|reason| format!("Reason: {reason}")).unwrap_or_default()
         }
         _ => String::new(),

@@ -10,10 +10,11 @@ use super::{
     form::Form,
     key_code::{self, Outcome},
     key_facts::KeyFacts,
-    key_fields::{self, FIELDS, Offer, Offered, Sought},
+    key_fields::{self, FIELDS, Offer, Sought},
     key_refused,
     key_token::{self, Fact},
     page::{Frame, Link, WebResult, show, show_as, status_of},
+    picker::{self, Among, People},
     session::Member,
 };
 use crate::{
@@ -32,9 +33,6 @@ use crate::{
     },
 };
 
-/// How many members the list of owners has; a link with `?owner=` reaches the others.
-const MOST_OWNERS: i64 = 200;
-
 #[derive(Template)]
 #[template(path = "keys/new.html")]
 struct NewPage {
@@ -45,7 +43,7 @@ struct NewPage {
     action: String,
     back: String,
     default_name: String,
-    owners: Vec<Offered>,
+    owners: People,
     owner_name: String,
     owner_email: String,
     count: String,
@@ -75,7 +73,7 @@ struct LifeSays {
 /// Whose key it becomes, and what it may be given.
 pub(super) struct Asked {
     pub owner: Owner,
-    pub owners: Vec<Offered>,
+    pub owners: People,
     pub used: i64,
     pub limit: i64,
     /// What the keys are that count; empty where one more may be made.
@@ -86,27 +84,13 @@ pub(super) struct Asked {
 fn ask(db: &mut Db, acting: &Acting, owner: MemberId, sought: &Sought, now: Time) -> Result<Option<Asked>, StoreError> {
     let tenant = &acting.tenant;
     let Some(owner) = members::find(db, tenant.id, owner)?.filter(|owner| owner.removed_at.is_none()) else { return Ok(None) };
-    let mut people = if acting.may(Permission::KeysManageAny) {
-        members::search(db, tenant.id, "", MOST_OWNERS)?
-    } else {
-        members::find_many(db, tenant.id, &acting.own().collect::<Vec<_>>())?
-    };
-    people.retain(|person| person.is_active() || person.id == owner.id);
-    if !people.iter().any(|person| person.id == owner.id) {
-        people.insert(0, owner.clone());
-    }
-    let used = rows::count_for_limit(db, tenant.id, owner.id)?;
+    let among = if acting.may(Permission::KeysManageAny) { Among::Active } else { Among::These(acting.own().collect()) };
+    let owners = picker::people(db, tenant.id, &among, &sought.owner, Some(owner.id))?;
+    let parts = rows::parts(db, tenant.id, owner.id, now)?;
+    let used = parts.all();
     let limit = owner.key_limit.unwrap_or(tenant.settings.keys_per_member.into());
-    let parts = if used >= limit { format!(": {}", rows::parts(db, tenant.id, owner.id, now)?) } else { String::new() };
+    let parts = if used >= limit { format!(": {parts}") } else { String::new() };
     let offer = key_fields::offer(db, acting, &owner, None, sought)?;
-    let owners = people
-        .into_iter()
-        .map(|person| {
-            let label =
-                if person.is_service() { format!("{} (service account)", person.name) } else { format!("{} ({})", person.name, person.email) };
-            Offered { value: person.id.to_string(), label, says: String::new() }
-        })
-        .collect();
     Ok(Some(Asked { owner, owners, used, limit, parts, offer }))
 }
 
@@ -143,7 +127,7 @@ fn page(member: &Member, form: Form, asked: Asked) -> WebResult {
     life.says = expiry_form::says(&form, "life", zone(member), &tenant.settings, now);
     let page = NewPage {
         frame: member.frame.clone(),
-        title: if own || owners.len() > 1 { "Create key".into() } else { format!("Create key for {}", owner.name) },
+        title: if own || owners.is_choice() { "Create key".into() } else { format!("Create key for {}", owner.name) },
         crumbs: crumbs(member),
         action: member.url("/keys/new"),
         back: key_refused::list_link(member).url,
@@ -175,7 +159,7 @@ pub async fn form(member: Member, req: HttpRequest) -> WebResult {
         text => text.parse().map_err(|_| WebError::NotFound)?,
     };
     let asked = asked(&member, owner, Sought::of(&query)).await?;
-    if asked.used >= asked.limit && asked.owners.len() == 1 {
+    if asked.used >= asked.limit && !asked.owners.is_choice() {
         return blocked(&member, false, String::new(), limit_words(&member, &asked));
     }
     let (life, days) = expiry_form::value_of(lifetime::preselected(tenant.settings.default_lifetime, tenant.settings.maximum_days));
@@ -205,7 +189,7 @@ fn limit_words(member: &Member, asked: &Asked) -> String {
 
 /// Makes the key.
 pub async fn create(member: Member, mut form: Form) -> WebResult {
-    let known: Vec<&str> = FIELDS.iter().copied().chain(["owner", "form_id", "life", "days", "date", "totp"]).collect();
+    let known: Vec<&str> = FIELDS.iter().copied().chain(["owner", "find_owner", "found_owner", "form_id", "life", "days", "date", "totp"]).collect();
     form.only(&known)?;
     member.needs(Permission::KeysManageOwn)?;
     // Without an owner it is one's own, as in the empty form.

@@ -1,10 +1,12 @@
 //! A key with what its pages tell of it, and what the member who looks at it may do with it.
 
+use std::collections::HashMap;
+
 use super::{error::WebError, session::Member};
 use crate::{
     domain::{
         access::{KeyAccess, ResourceSet},
-        ids::KeyId,
+        ids::{KeyId, MemberId},
         key::{Key, Use},
         lifetime,
         permission::{Permission, Permissions},
@@ -57,6 +59,20 @@ pub fn load(db: &mut Db, reach: &Reach, tenant: &Tenant, id: KeyId) -> Result<Op
     Ok(Some(KeyFacts { key, owner, owner_permissions, role_name }))
 }
 
+/// The console permissions of the owners of those of the keys that are management keys.
+///
+/// # Errors
+/// The database is away.
+pub fn owners_permissions(db: &mut Db, tenant: &Tenant, keys: &[Key]) -> Result<HashMap<MemberId, Permissions>, StoreError> {
+    let mut found = HashMap::new();
+    for key in keys.iter().filter(|key| is_management(key)) {
+        if !found.contains_key(&key.owner) {
+            found.insert(key.owner, members::permissions(db, tenant, key.owner)?.0);
+        }
+    }
+    Ok(found)
+}
+
 /// Whether the key has reserved scopes.
 pub fn is_management(key: &Key) -> bool {
     matches!(&key.access, KeyAccess::Scopes(scopes) if scopes.iter().any(crate::domain::names::Scope::is_reserved))
@@ -86,20 +102,21 @@ pub struct Allowed {
     pub hand_over: bool,
 }
 
-impl KeyFacts {
-    /// What the member may do with it.
-    pub fn allowed(&self, acting: &Acting, now: Time) -> Allowed {
-        let (key, tenant) = (&self.key, &acting.tenant);
+impl Allowed {
+    /// What the member may do with a key; `owner_permissions` are the console permissions of its owner, and count for a management
+    /// key only.
+    pub fn of(key: &Key, owner_permissions: Permissions, acting: &Acting, now: Time) -> Self {
+        let tenant = &acting.tenant;
         if tenant.suspended_at.is_some() {
-            return Allowed::default();
+            return Self::default();
         }
-        let climbs = is_management(key) && !acting.permissions.has_all(self.owner_permissions);
+        let climbs = is_management(key) && !acting.permissions.has_all(owner_permissions);
         let manage = acting.may_manage(key.owner);
         let stop = acting.may_stop(key.owner);
         let revoke_any = acting.may(Permission::KeysRevokeAny);
         let revoked = key.life.revoked_at.is_some();
         let disabled = key.life.disabled_at.is_some();
-        Allowed {
+        Self {
             edit: manage && !revoked && !climbs,
             roll: manage && !revoked && !climbs && tenant.settings.keys_enabled,
             renew: manage && !revoked && key.life.expires_at.is_some() && key.lifetime.is_some() && !key.life.is_past_grace(&tenant.grace, now),
@@ -110,6 +127,13 @@ impl KeyFacts {
             delete: acting.may_delete(key.owner),
             hand_over: !revoked && acting.may(Permission::MembersManage),
         }
+    }
+}
+
+impl KeyFacts {
+    /// What the member may do with it.
+    pub fn allowed(&self, acting: &Acting, now: Time) -> Allowed {
+        Allowed::of(&self.key, self.owner_permissions, acting, now)
     }
 
     /// The address of one of its pages: `""` for the key page, `"/roll"`.
@@ -167,6 +191,11 @@ pub fn expiry_words(expires_at: Option<Time>, grace: &GraceHistory, now: Time) -
 /// A length of life in words that begin a line: `1 year`, `Never expires`.
 pub fn lifetime_words(lifetime: Option<lifetime::Lifetime>) -> String {
     lifetime.map_or_else(|| "Never expires".into(), |lifetime| lifetime::words(Some(lifetime)))
+}
+
+/// The reason that was given for a disable or revocation, as a sentence that follows another; empty where there is none.
+pub fn why(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" Reason: {reason}") }
 }
 
 /// A use in words, with where from.

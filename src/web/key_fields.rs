@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::form::Form;
+use super::{
+    form::Form,
+    picker::{self, MOST, Offered, Resources, is_held},
+};
 use crate::{
     actions::keys::{KeyError, KeyForm, MOST_RECIPIENTS},
     domain::{
@@ -10,12 +13,11 @@ use crate::{
         ids::AccessRoleId,
         ip_range::IpRanges,
         key::Key,
-        names::{self, EmailAddress, KeyName, RESERVED_SCOPES, Resource, ResourcePattern, Scope, Scopes},
+        names::{self, EmailAddress, KeyName, RESERVED_SCOPES, ResourcePattern, Scope, Scopes},
     },
     store::{
         Db, StoreError, access,
         members::{self, Acting, Owner},
-        resources,
     },
 };
 
@@ -37,22 +39,6 @@ pub const FIELDS: [&str; 15] = [
     "found_resource",
     "offer",
 ];
-/// How many scopes, and how many resources, are offered as boxes besides those that are ticked; others are searched for.
-const MOST_OFFERED: usize = 50;
-/// How many kinds of resources are offered.
-const MOST_KINDS: usize = 20;
-
-/// One thing to choose.
-#[derive(Debug, Clone)]
-pub struct Offered {
-    /// What the form sends.
-    pub value: String,
-    /// What it is called.
-    pub label: String,
-    /// What it means.
-    pub says: String,
-}
-
 /// What a key of one owner may be given.
 #[derive(Debug, Clone)]
 pub struct Offer {
@@ -81,6 +67,8 @@ pub struct Offer {
 /// What a form searches for, and what is ticked in it, which stays.
 #[derive(Debug, Clone, Default)]
 pub struct Sought {
+    /// The text of a search for an owner.
+    pub owner: String,
     scope: String,
     resource: String,
     scopes: Vec<String>,
@@ -90,8 +78,9 @@ pub struct Sought {
 impl Sought {
     /// As a form says it.
     pub fn of(form: &Form) -> Self {
-        let text = |name: &str| form.text(name).trim().chars().take(200).collect();
+        let text = |name: &str| picker::sought(form.text(name));
         Self {
+            owner: text("find_owner"),
             scope: text("find_scope"),
             resource: text("find_resource"),
             scopes: form.all("scope").map(str::to_owned).collect(),
@@ -102,7 +91,7 @@ impl Sought {
 
 /// Whether the form was sent to offer something else, rather than to be acted on.
 pub fn asks_offer(form: &Form) -> bool {
-    form.checked("offer") || form.searches("scope") || form.searches("resource")
+    form.checked("offer") || ["owner", "scope", "resource"].iter().any(|what| form.searches(what))
 }
 
 impl Offer {
@@ -120,10 +109,6 @@ pub fn wants_reserved(form: &Form) -> bool {
 /// Said of what a key was given and its owner has not.
 const LOST: &str = "The owner does not hold it, so it has no effect";
 
-fn choice(value: impl Into<String>, label: impl Into<String>, says: impl Into<String>) -> Offered {
-    Offered { value: value.into(), label: label.into(), says: says.into() }
-}
-
 /// What a key of `owner` may be given; what `present` has is offered too, though it may be without effect by now.
 ///
 /// # Errors
@@ -135,9 +120,9 @@ pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>,
     for role in access::roles(db, tenant)? {
         let value = role.id.to_string();
         if held.roles.contains(&role.id) {
-            roles.push(choice(value, role.name, role.description));
+            roles.push(Offered::new(value, role.name, role.description));
         } else if present.is_some_and(|key| key.access == KeyAccess::Role(role.id)) {
-            roles.push(choice(value, format!("{} (not held by the owner)", role.name), LOST));
+            roles.push(Offered::new(value, format!("{} (not held by the owner)", role.name), LOST));
         }
     }
     let described = access::scopes(db, tenant)?;
@@ -149,11 +134,12 @@ pub fn offer(db: &mut Db, acting: &Acting, owner: &Owner, present: Option<&Key>,
     let (scopes, seek_scopes) = scopes(&held.scopes, &had, sought, says);
     let owner_permissions = if owner.id == acting.id { acting.permissions } else { members::permissions(db, &acting.tenant, owner.id)?.0 };
     let reserved = if acting.permissions.has_all(owner_permissions) { reserved() } else { Vec::new() };
-    let (mut resources, seek_resources) = resources(db, acting, &held.resources, sought)?;
+    let Resources { offered: mut resources, seek: seek_resources } =
+        picker::resources(db, tenant, &held.resources, &sought.resource, &sought.resources, LOST)?;
     for pattern in present.and_then(|key| key.resources.chosen()).into_iter().flatten() {
         let value = pattern.to_string();
         if !resources.iter().any(|offered| offered.value == value) {
-            resources.push(choice(value.clone(), value, if is_held(pattern, &held.resources) { "" } else { LOST }));
+            resources.push(Offered::new(value.clone(), value, if is_held(pattern, &held.resources) { "" } else { LOST }));
         }
     }
     let no_scopes = present.is_some_and(|key| matches!(&key.access, KeyAccess::Scopes(scopes) if scopes.is_empty()));
@@ -178,26 +164,21 @@ fn scopes(held: &Scopes, had: &Scopes, sought: &Sought, says: impl Fn(&Scope) ->
     let (mut offered, mut others) = (Vec::new(), Vec::new());
     for scope in held.union(had).filter(|scope| !scope.is_reserved()) {
         let words = if held.contains(scope) { says(scope) } else { LOST.to_owned() };
-        let line = choice(scope.as_str(), scope.as_str(), words);
+        let line = Offered::new(scope.as_str(), scope.as_str(), words);
         if had.contains(scope) || sought.scopes.iter().any(|ticked| ticked == scope.as_str()) {
             offered.push(line);
         } else if text.is_empty() || line.value.to_lowercase().contains(&text) || line.says.to_lowercase().contains(&text) {
             others.push(line);
         }
     }
-    let seek = others.len() > MOST_OFFERED || !text.is_empty();
+    let seek = others.len() > MOST || !text.is_empty();
     // All of a short list stand in one order.
-    others.truncate(MOST_OFFERED);
+    others.truncate(MOST);
     offered.extend(others);
     if !seek {
         offered.sort_by(|a, b| a.value.cmp(&b.value));
     }
     (offered, seek)
-}
-
-fn is_held(pattern: &ResourcePattern, held: &ResourceSet) -> bool {
-    let cut = ResourceSet::Chosen(BTreeSet::from([pattern.clone()])).cut_to(held);
-    cut.chosen().is_some_and(|cut| !cut.is_empty())
 }
 
 /// The reserved scopes, and what each opens.
@@ -212,52 +193,7 @@ pub fn reserved() -> Vec<Offered> {
         "Change settings",
         "Read events",
     ];
-    RESERVED_SCOPES.iter().zip(says).map(|(scope, says)| choice(*scope, *scope, says)).collect()
-}
-
-/// What is ticked, then kinds, then the first resources that the owner holds and the search finds.
-fn resources(db: &mut Db, acting: &Acting, held: &ResourceSet, sought: &Sought) -> Result<(Vec<Offered>, bool), StoreError> {
-    let tenant = acting.tenant.id;
-    let text = sought.resource.as_str();
-    let found = resources::within(db, tenant, held, text, MOST_OFFERED)?;
-    let ticked: Vec<Resource> =
-        sought.resources.iter().filter_map(|pattern| if let ResourcePattern::One(one) = pattern { Some(one.clone()) } else { None }).collect();
-    let mut known = resources::named(db, tenant, &ticked)?;
-    known.extend(found.rows.iter().cloned());
-    let says =
-        |resource: &Resource| known.iter().find(|entry| entry.resource == *resource).map(|entry| entry.description.clone()).unwrap_or_default();
-    let mut kinds = match held {
-        ResourceSet::All => resources::kinds(db, tenant)?,
-        ResourceSet::Chosen(patterns) => {
-            patterns.iter().filter_map(|pattern| if let ResourcePattern::Kind(kind) = pattern { Some(kind.clone()) } else { None }).collect()
-        }
-    };
-    kinds.retain(|kind| format!("{kind}:*").contains(&text.to_lowercase()));
-    let seek = found.next || kinds.len() > MOST_KINDS || !text.is_empty();
-    kinds.truncate(MOST_KINDS);
-
-    let mut patterns: Vec<ResourcePattern> = if seek { sought.resources.clone() } else { Vec::new() };
-    patterns.extend(kinds.into_iter().map(ResourcePattern::Kind));
-    patterns.extend(found.rows.iter().map(|entry| ResourcePattern::One(entry.resource.clone())));
-    patterns.extend(sought.resources.iter().cloned());
-    if text.is_empty() {
-        // Held, though the catalogue lacks it by now.
-        patterns.extend(held.chosen().into_iter().flatten().take(MOST_OFFERED).cloned());
-    }
-    let mut offered: Vec<Offered> = Vec::new();
-    for pattern in patterns {
-        let value = pattern.to_string();
-        if offered.iter().any(|known| known.value == value) {
-            continue;
-        }
-        let words = match &pattern {
-            _ if !is_held(&pattern, held) => LOST.to_owned(),
-            ResourcePattern::Kind(_) => "Every one of this kind".to_owned(),
-            ResourcePattern::One(one) => says(one),
-        };
-        offered.push(choice(value.clone(), value, words));
-    }
-    Ok((offered, seek))
+    RESERVED_SCOPES.iter().zip(says).map(|(scope, says)| Offered::new(*scope, *scope, says)).collect()
 }
 
 /// Fills a form in with what a key has.

@@ -6,7 +6,7 @@ use askama::Template;
 use super::{
     chart::{self, Chart},
     key_activity::{self, Line},
-    key_facts::{self, Allowed, KeyFacts, Used, expiry_words, lifetime_words, used_words},
+    key_facts::{self, Allowed, KeyFacts, Used, expiry_words, lifetime_words, used_words, why},
     key_refused::list_link,
     key_view::{self, StatusView},
     page::{Frame, Link, WebResult, show},
@@ -118,9 +118,8 @@ fn notices(member: &Member, facts: &KeyFacts, allowed: Allowed, now: Time) -> Ve
     match (key.life.status(now), key.life.expires_at) {
         (Status::Revoked, _) => {
             let by = key.revoked_by.as_ref().map(|actor| format!(" by {}", actor.name)).unwrap_or_default();
-            let why = if key.revoke_reason.is_empty() { String::new() } else { format!(" Reason: {}", key.revoke_reason) };
             let when = key.life.revoked_at.map(date_time).unwrap_or_default();
-            say("bad", "ban", format!("Revoked on {when}{by}. It is refused for good.{why}"), None);
+            say("bad", "ban", format!("Revoked on {when}{by}. It is refused for good.{}", why(&key.revoke_reason)), None);
         }
         (Status::Disabled, _) => {
             let by = key.disabled_by.as_ref().map(|actor| format!(" by {}", actor.name)).unwrap_or_default();
@@ -130,7 +129,7 @@ fn notices(member: &Member, facts: &KeyFacts, allowed: Allowed, now: Time) -> Ve
             say(
                 "",
                 "circle-pause",
-                format!("Disabled on {when}{by}. It is refused until it is enabled; its expiry keeps running.{who}"),
+                format!("Disabled on {when}{by}. It is refused until it is enabled; its expiry keeps running.{who}{}", why(&key.disable_reason)),
                 allowed.enable.then_some(("/enable", "Enable…")),
             );
         }

@@ -7,7 +7,7 @@ use super::{
     error::WebError,
     key_facts::{self, KeyFacts},
     key_token::instead_of_main,
-    page::{Frame, Link, WebResult, html},
+    page::{Frame, Link, Refusal, WebResult, html, refuse},
     session::Member,
 };
 use crate::{actions::keys::KeyError, domain::permission::Permission};
@@ -36,29 +36,14 @@ pub fn error(error: KeyError) -> WebError {
     }
 }
 
-#[derive(Template)]
-#[template(path = "keys/refused.html", blocks = ["dialog"])]
-struct RefusedPage {
-    frame: Frame,
-    crumbs: Vec<Link>,
-    title: String,
-    words: String,
-    url: String,
-    roll: bool,
-}
-
 /// 409: the state of the key, as it is now, does not allow it.
 pub fn by_state(member: &Member, facts: &KeyFacts, words: &str) -> WebResult {
-    let page = RefusedPage {
-        frame: member.frame.clone(),
-        crumbs: crumbs(member, facts),
-        title: format!("Nothing was done to “{}”", facts.key.name),
-        words: words.to_owned(),
-        url: facts.url(member, ""),
-        roll: facts.allowed(&member.acting, member.by().now).roll,
-    };
-    let text = if member.frame.fragment { page.as_dialog().render()? } else { page.render()? };
-    Ok(html(StatusCode::CONFLICT, text))
+    let mut ways = vec![Link::new("Open key", facts.url(member, ""))];
+    if facts.allowed(&member.acting, member.by().now).roll {
+        ways.insert(0, Link::new("Roll key", facts.url(member, "/roll")));
+    }
+    let title = format!("Nothing was done to “{}”", facts.key.name);
+    refuse(&member.frame, &Refusal { title, words: words.to_owned(), crumbs: crumbs(member, facts), ways })
 }
 
 /// A refusal of an action: 403 and 404 as pages, what the state forbids as 409.

@@ -3,12 +3,12 @@
 
 use std::{collections::HashMap, fmt::Write as _};
 
+use super::key_facts::Allowed;
 use crate::{
     domain::{
         access::KeyAccess,
         ids::{AccessRoleId, MemberId},
         key::{Key, Life, Status, Use},
-        permission::Permission,
         time::{Time, ago, date, date_time, days, left},
     },
     store::{
@@ -206,51 +206,33 @@ pub struct MenuItem {
 }
 
 /// What may be done with a key, in three groups: look, renew, stop. What may not be done is left out.
-pub fn menu(key: &Key, acting: &Acting, now: Time) -> Vec<Vec<MenuItem>> {
+pub fn menu(key: &Key, acting: &Acting, allowed: Allowed) -> Vec<Vec<MenuItem>> {
     let base = format!("/t/{}/keys/{}", acting.tenant.slug, key.id);
     let tenant = format!("/t/{}", acting.tenant.slug);
     let link = |symbol, label, url: String| MenuItem { symbol, label, url, dialog: false, posts: false, danger: false };
     let ask = |symbol, label, verb: &str| MenuItem { dialog: true, ..link(symbol, label, format!("{base}/{verb}")) };
-    let (settings, life) = (&acting.tenant.settings, &key.life);
-    // In a suspended tenant nothing is done, only looked at.
-    let acts = acting.tenant.suspended_at.is_none();
-    let is_open = life.revoked_at.is_none() && acts;
-    let manages = acting.may_manage(key.owner) && acts;
-    let mut look = vec![link("file-text", "View details", base.clone())];
-    if manages && is_open {
-        look.push(link("pencil", "Edit", format!("{base}/edit")));
-    }
-    look.push(link("scroll-text", "Search in logs", format!("{tenant}/events?key={}", key.id)));
-    look.push(link("list-checks", "Explain", format!("{tenant}/explain?key={}", key.id)));
-    let mut renew = Vec::new();
-    if manages && is_open {
-        if settings.keys_enabled {
-            renew.push(ask("rotate-cw", "Roll…", "roll"));
-        }
-        if key.lifetime.is_some() && life.expires_at.is_some() && !life.is_past_grace(&acting.tenant.grace, now) {
-            renew.push(ask("calendar-plus", "Renew…", "renew"));
-        }
-    }
-    if acts && key.overlap(now).is_some() && (manages || acting.may(Permission::KeysRevokeAny)) {
-        renew.push(ask("unlink", "Finish now…", "finish"));
-    }
-    if is_open && acting.may(Permission::MembersManage) {
-        renew.push(link("user-round", "Hand over…", format!("{base}/hand-over")));
-    }
-    let mut stop = Vec::new();
-    if is_open && acting.may_stop(key.owner) {
-        if life.disabled_at.is_none() {
-            stop.push(ask("circle-pause", "Disable…", "disable"));
-        } else if settings.keys_enabled && acting.may_enable(key) {
-            let enable = ask("circle-play", if settings.code_actions.enable { "Enable…" } else { "Enable" }, "enable");
-            stop.push(MenuItem { dialog: settings.code_actions.enable, posts: !settings.code_actions.enable, ..enable });
-        }
-        stop.push(MenuItem { danger: true, ..ask("ban", "Revoke…", "revoke") });
-    }
-    if acts && acting.may_delete(key.owner) {
-        stop.push(MenuItem { danger: true, ..ask("trash-2", "Delete…", "delete") });
-    }
-    [look, renew, stop].into_iter().filter(|group| !group.is_empty()).collect()
+    let asks_code = acting.tenant.settings.code_actions.enable;
+    let enable = ask("circle-play", if asks_code { "Enable…" } else { "Enable" }, "enable");
+    let look = [
+        (true, link("file-text", "View details", base.clone())),
+        (allowed.edit, link("pencil", "Edit", format!("{base}/edit"))),
+        (true, link("scroll-text", "Search in logs", format!("{tenant}/events?key={}", key.id))),
+        (true, link("list-checks", "Explain", format!("{tenant}/explain?key={}", key.id))),
+    ];
+    let renew = [
+        (allowed.roll, ask("rotate-cw", "Roll…", "roll")),
+        (allowed.renew, ask("calendar-plus", "Renew…", "renew")),
+        (allowed.finish, ask("unlink", "Finish now…", "finish")),
+        (allowed.hand_over, link("user-round", "Hand over…", format!("{base}/hand-over"))),
+    ];
+    let stop = [
+        (allowed.disable, ask("circle-pause", "Disable…", "disable")),
+        (allowed.enable, MenuItem { dialog: asks_code, posts: !asks_code, ..enable }),
+        (allowed.revoke, MenuItem { danger: true, ..ask("ban", "Revoke…", "revoke") }),
+        (allowed.delete, MenuItem { danger: true, ..ask("trash-2", "Delete…", "delete") }),
+    ];
+    let groups = [look, renew, stop].map(|group| group.into_iter().filter(|(may, _)| *may).map(|(_, item)| item).collect::<Vec<_>>());
+    groups.into_iter().filter(|group| !group.is_empty()).collect()
 }
 
 /// How a key's scopes were chosen, in words. *Same as mine* is what the owner reads.
@@ -327,10 +309,17 @@ pub struct KeyView {
 }
 
 impl KeyView {
-    /// A key as `acting` sees it.
-    pub fn new(key: &Key, owner: Option<&Owner>, roles: &HashMap<AccessRoleId, String>, month: Option<&Month>, acting: &Acting, now: Time) -> Self {
+    /// A key as `acting` sees it, who may do with it what is `allowed`.
+    pub fn new(
+        key: &Key,
+        owner: Option<&Owner>,
+        roles: &HashMap<AccessRoleId, String>,
+        month: Option<&Month>,
+        (acting, allowed): (&Acting, Allowed),
+        now: Time,
+    ) -> Self {
         let url = format!("/t/{}/keys/{}", acting.tenant.slug, key.id);
-        Self::of(key, owner, roles, month, &acting.tenant, Some(acting.id), (url, menu(key, acting, now)), now)
+        Self::of(key, owner, roles, month, &acting.tenant, Some(acting.id), (url, menu(key, acting, allowed)), now)
     }
 
     /// A key of a tenant as a member of it, or nobody in it, sees it; with its address and menu.

@@ -11,16 +11,18 @@ use askama::Template;
 use super::{
     error::WebError,
     form::Form,
+    key_facts::{self, Allowed},
     key_view::KeyView,
     keys_query::KeysQuery,
     page::{Frame, WebResult, html, see_other, show},
+    picker::{self, MemberFilter},
     session::Member,
 };
 use crate::{
     domain::{
         ids::{AccessRoleId, MemberId},
         key::Key,
-        permission::Permission,
+        permission::{Permission, Permissions},
         time::Time,
     },
     store::{
@@ -33,8 +35,6 @@ use crate::{
 
 /// How many rows a page has.
 const PAGE: usize = 50;
-/// How many owners the select offers; the text filter finds the others.
-const OWNERS: i64 = 200;
 
 /// The columns that can be hidden: word, heading, whether shown by default.
 const COLUMNS: [(&str, &str, bool); 10] = [
@@ -96,7 +96,7 @@ struct KeysPage {
     rows: Vec<KeyView>,
     cols: Vec<&'static str>,
     columns: Vec<(&'static str, &'static str, bool)>,
-    owners: Vec<Choice>,
+    owners: MemberFilter,
     access: Vec<Choice>,
     used: Vec<Choice>,
     total: Count,
@@ -172,13 +172,22 @@ pub(super) fn views(
     let roles: Vec<(AccessRoleId, String)> = access::roles(db, tenant)?.into_iter().map(|role| (role.id, role.name)).collect();
     let names: HashMap<AccessRoleId, String> = roles.iter().cloned().collect();
     let months = if with_usage { grid::usage(db, tenant, &keys.iter().map(|key| key.id).collect::<Vec<_>>(), now)? } else { HashMap::new() };
-    let rows = keys.iter().map(|key| KeyView::new(key, owners.get(&key.owner), &names, months.get(&key.id), acting, now)).collect();
+    let permissions = key_facts::owners_permissions(db, &acting.tenant, keys)?;
+    let allowed = |key: &Key| Allowed::of(key, permissions.get(&key.owner).copied().unwrap_or(Permissions::NONE), acting, now);
+    let rows = keys.iter().map(|key| KeyView::new(key, owners.get(&key.owner), &names, months.get(&key.id), (acting, allowed(key)), now)).collect();
     Ok((rows, roles))
 }
 
 /// Where a member without the grid is led: their own keys.
 pub(super) fn own_keys_url(acting: &Acting) -> String {
     format!("/profile?tenant={}", acting.tenant.slug)
+}
+
+/// The filter of owners.
+const OWNER: &str = "owner";
+
+async fn owners(member: &Member, form: &Form) -> Result<MemberFilter, WebError> {
+    picker::filter(member, form, OWNER, ["Owner", "Any owner", "Find an owner"], &member.url("/keys")).await
 }
 
 /// The grid.
@@ -191,12 +200,15 @@ pub async fn list(member: Member, req: HttpRequest) -> WebResult {
     }
     let form = Form::from_query(&req)?;
     let query = KeysQuery::read(&form);
+    if picker::seeks(&member, &req, OWNER) {
+        return Ok(html(StatusCode::OK, owners(&member, &form).await?.as_options().render()?));
+    }
     let fragment = member.frame.fragment && req.headers().get("hx-target").is_some_and(|target| target == "grid");
     if !fragment && form.text("q").contains("kwk_") && form.text("q") != query.filter.text {
         // A token that was pasted leaves the address again.
         return Ok(see_other(&member.frame, &format!("{}{}", member.url("/keys"), query.to_query())));
     }
-    let page = look(&member, query, fragment).await?;
+    let page = KeysPage { owners: owners(&member, &form).await?, ..look(&member, query, fragment).await? };
     if !fragment {
         return show(&page);
     }
@@ -222,21 +234,17 @@ async fn look(member: &Member, query: KeysQuery, fragment: bool) -> Result<KeysP
     let cols = columns(&member.acting.grid_columns);
     let (acting, now, asked) = (member.acting.clone(), member.site.clock.now(), query.clone());
     let with_usage = cols.contains(&"usage");
-    let (rows, owners, mine): (Rows, Vec<Owner>, i64) = member
+    let (rows, mine): (Rows, i64) = member
         .read(move |db, reach| {
             let rows = rows(db, &acting, reach, &asked, PAGE, with_usage, now)?;
-            let mut owners = members::search(db, acting.tenant.id, "", OWNERS)?;
-            if let Some(id) = asked.filter.owner.filter(|id| !owners.iter().any(|owner| owner.id == *id)) {
-                owners.extend(members::find(db, acting.tenant.id, id)?);
-            }
             let mine = keys::count_for_limit(db, acting.tenant.id, acting.id)?;
-            Ok::<_, StoreError>((rows, owners, mine))
+            Ok::<_, StoreError>((rows, mine))
         })
         .await?;
-    Ok(page_of(member, query, cols, rows, &owners, mine, fragment))
+    Ok(page_of(member, query, cols, rows, mine, fragment))
 }
 
-fn page_of(member: &Member, asked: KeysQuery, cols: Vec<&'static str>, found: Rows, owners: &[Owner], mine: i64, fragment: bool) -> KeysPage {
+fn page_of(member: &Member, asked: KeysQuery, cols: Vec<&'static str>, found: Rows, mine: i64, fragment: bool) -> KeysPage {
     let Rows { page, rows, roles } = found;
     let (acting, settings) = (&member.acting, &member.acting.tenant.settings);
     let base = member.url("/keys");
@@ -276,11 +284,6 @@ fn page_of(member: &Member, asked: KeysQuery, cols: Vec<&'static str>, found: Ro
     let option = |value: &str, label: &str, chosen: bool| Choice { value: value.into(), label: label.into(), chosen };
     let fields = query.filter_fields();
     let value = |name: &str| fields.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value.as_str());
-    let mut owner_options = vec![option("", "Any owner", value("owner").is_empty())];
-    owner_options.extend(owners.iter().map(|owner| {
-        let id = owner.id.to_string();
-        option(&id, &owner.name, value("owner") == id)
-    }));
     let mut access_options = vec![
         option("", "Any access", value("access").is_empty()),
         option("owner", "Same as owner", value("access") == "owner"),
@@ -306,7 +309,7 @@ fn page_of(member: &Member, asked: KeysQuery, cols: Vec<&'static str>, found: Ro
         rows,
         columns: COLUMNS.iter().map(|(word, label, _)| (*word, *label, cols.contains(word))).collect(),
         cols,
-        owners: owner_options,
+        owners: MemberFilter::default(),
         access: access_options,
         used,
         total: count_of(Tab::All),

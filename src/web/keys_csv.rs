@@ -34,7 +34,7 @@ use crate::{
 /// How many keys are read at a time.
 const BATCH: usize = 500;
 
-const HEADINGS: [&str; 22] = [
+const HEADINGS: [&str; 23] = [
     "id",
     "name",
     "comment",
@@ -57,6 +57,7 @@ const HEADINGS: [&str; 22] = [
     "accepted_30_days",
     "refused_30_days",
     "revoke_reason",
+    "disable_reason",
 ];
 
 /// A cell that no spreadsheet takes for a formula: what could start one gets a quote in front.
@@ -200,6 +201,7 @@ fn record(
         accepted.to_string(),
         refused.to_string(),
         key.revoke_reason.clone(),
+        key.disable_reason.clone(),
     ];
     cells.iter().map(|text| cell(text)).collect()
 }

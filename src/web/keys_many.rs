@@ -54,7 +54,6 @@ const WITHOUT_CODE: usize = 10;
 const NAMED: usize = 10;
 /// How many keys may be ticked.
 const MOST_TICKED: usize = 1_000;
-const MOST_REASON: usize = 200;
 const NOT_YOURS: &str = "not yours to change";
 
 /// What is done.
@@ -142,13 +141,17 @@ impl Verb {
         }
     }
 
+    fn asks_reason(self) -> bool {
+        matches!(self, Self::Disable | Self::Revoke)
+    }
+
     fn asks_number(self, count: usize) -> bool {
         count > 1 && matches!(self, Self::Revoke | Self::Delete)
     }
 
     fn act(self, tx: &mut Tx<'_>, by: &By, key: &Key, reason: &str, proof: Option<&CodeProof>) -> Result<(), KeyError> {
         match self {
-            Self::Disable => actions::keys::disable(tx, by, key.id).map(drop),
+            Self::Disable => actions::keys::disable(tx, by, key.id, reason).map(drop),
             Self::Enable => actions::keys::enable(tx, by, key.id, key.version, proof).map(drop),
             Self::Revoke => actions::keys::revoke(tx, by, key.id, reason).map(drop),
             // Only revoked ones: one that is not would be revoked on the way.
@@ -395,7 +398,7 @@ pub async fn act(member: Member, req: HttpRequest, mut form: Form) -> WebResult 
         let is_new = form.text("seen").is_empty();
         return question(&member, &Form::default(), verb, &asked, &chosen, !is_new);
     }
-    let reason = form.parse("reason", |text| names::line("Reason", text, 0, MOST_REASON)).unwrap_or_default();
+    let reason = form.parse("reason", names::reason).unwrap_or_default();
     let typed: String = form.text("number").chars().filter(char::is_ascii_digit).collect();
     if verb.asks_number(count) && typed != count.to_string() {
         form.wrong("number", format!("Type {count}, the number of keys."));

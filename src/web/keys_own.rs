@@ -65,7 +65,8 @@ impl OwnKeys {
     pub fn read(db: &mut Db, acting: &Acting, at: &str, now: Time) -> Result<Self, StoreError> {
         let asked = KeysQuery { at: Cursor::parse(at), ..KeysQuery::default() };
         let found = keys::rows(db, acting, &Reach::own(acting), &asked, PAGE, true, now)?;
-        let used = key_rows::count_for_limit(db, acting.tenant.id, acting.id)?;
+        let parts = key_rows::parts(db, acting.tenant.id, acting.id, now)?;
+        let used = parts.all();
         let settings = &acting.tenant.settings;
         let all = Tab::ALL.iter().position(|(tab, ..)| *tab == Tab::All).map(|at| found.page.counts[at]).unwrap_or_default();
         let link = |cursor: Option<Cursor>| {
@@ -81,7 +82,7 @@ impl OwnKeys {
             is_empty: all.is_none(),
             may_create,
             limit: (used, limit),
-            parts: if used >= limit { format!(": {}", key_rows::parts(db, acting.tenant.id, acting.id, now)?) } else { String::new() },
+            parts: if used >= limit { format!(": {parts}") } else { String::new() },
             keys_off: !settings.keys_enabled,
             suspended: if suspended { acting.tenant.name.clone() } else { String::new() },
             may_look: !suspended || acting.is_admin(),

@@ -1,6 +1,6 @@
 //! A member's page: console roles, keys, access, sessions, two-step sign-in, suspension; and what a service account has besides.
 
-use actix_web::web::Path;
+use actix_web::{http::StatusCode, web::Path};
 use askama::Template;
 
 use super::{
@@ -9,11 +9,12 @@ use super::{
     key_view::KeyView,
     keys::rows,
     keys_query::KeysQuery,
-    member_fields::{Tick, access_ticks, read_access_roles, read_resources, read_roles, role_ticks},
+    member_fields::{RESOURCES, Tick, access_ticks, asks_offer, read_access_roles, read_resources, read_roles, resources, role_ticks},
     members::{contact, initials, refused},
     page::{Frame, Link, Question, WebResult, ask, done, show_as, status_of},
-    profile::device,
+    picker::Resources,
     session::Member,
+    session_lines::{self, SessionLine},
 };
 use crate::{
     actions::{
@@ -40,15 +41,6 @@ use crate::{
 
 /// How many keys the page shows; the grid has the others.
 const KEYS: usize = 50;
-
-struct SessionLine {
-    id: String,
-    what: String,
-    phone: bool,
-    when: String,
-    ip: String,
-    seen: String,
-}
 
 #[derive(Template)]
 #[template(path = "members/page.html")]
@@ -87,6 +79,10 @@ struct MemberPage {
     since: String,
     signed_in: String,
     limit: i64,
+    /// Marks of what the cards show.
+    roles_mark: String,
+    details_mark: String,
+    newer: Vec<(&'static str, String)>,
 }
 
 struct Loaded {
@@ -154,6 +150,22 @@ pub(super) fn named(path: &str) -> Result<MemberId, WebError> {
 /// The fields of each card.
 const CARDS: [&[&str]; 3] = [&["role"], &["name", "contact", "limit"], &["email"]];
 
+/// What a card shows, where somebody else has changed it meanwhile.
+fn newer(loaded: &Loaded, card: usize) -> Vec<(&'static str, String)> {
+    let or_none = |text: String| if text.is_empty() { "None".to_owned() } else { text };
+    match card {
+        0 => {
+            let held = loaded.roles.iter().filter(|role| loaded.held.contains(&role.id)).map(|role| role.name.as_str());
+            vec![("Console roles", or_none(held.collect::<Vec<_>>().join(", ")))]
+        }
+        1 => {
+            let limit = loaded.member.key_limit.map_or_else(|| "As for every member".to_owned(), |limit| limit.to_string());
+            vec![("Name", loaded.member.name.clone()), ("Contact", or_none(loaded.member.email.clone())), ("Keys at most", limit)]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn filled(loaded: &Loaded, sent: Option<Form>, card: usize) -> Form {
     let mut form = sent.unwrap_or_default();
     let mut fill = |name: &str, values: Vec<String>| {
@@ -170,15 +182,23 @@ fn filled(loaded: &Loaded, sent: Option<Form>, card: usize) -> Form {
 
 /// The page; `sent` is what was typed in the card number `card`.
 async fn page(member: &Member, id: MemberId, sent: Option<Form>, card: usize) -> WebResult {
+    drawn(member, id, sent, card, false).await
+}
+
+/// The page, where `changed` with what the card shows now.
+async fn drawn(member: &Member, id: MemberId, sent: Option<Form>, card: usize, changed: bool) -> WebResult {
     let (acting, now) = (member.acting.clone(), member.by().now);
     let read: Result<_, StoreError> = member.read(move |db, reach| load(db, &acting, reach, id, now)).await;
     let loaded = read?.ok_or(WebError::NotFound)?;
+    // A form that is shown again for another fault goes on from what it showed.
+    let seen = sent.as_ref().filter(|_| !changed).map(|form| form.text("seen").to_owned()).filter(|seen| !seen.is_empty());
+    let mark = |of: usize, now: String| seen.clone().filter(|_| card == of).unwrap_or(now);
     let form = filled(&loaded, sent, card);
+    let newer = if changed { newer(&loaded, card) } else { Vec::new() };
     let tenant = &member.acting.tenant;
     let who = &loaded.member;
     let own_limit = who.key_limit.unwrap_or(tenant.settings.keys_per_member.into());
     let count = loaded.keys.as_ref().map_or(0, |(_, count)| *count);
-    let oldest = (now - member.site.settings.session_max, now - member.site.settings.session_idle);
     // A role that the member holds is drawn, so that it can be taken; others only where they may be given.
     let drawn = loaded.roles.iter().filter(|role| loaded.held.contains(&role.id) || loaded.grantable.iter().any(|other| other.id == role.id));
     let may_create = member.may(Permission::KeysManageAny) && tenant.settings.keys_enabled && who.is_active() && count < own_limit;
@@ -186,18 +206,7 @@ async fn page(member: &Member, id: MemberId, sent: Option<Form>, card: usize) ->
         Some((account, left, here, list)) => (Some(account), left, here, list),
         None => (None, 0, false, Vec::new()),
     };
-    let sessions = list
-        .into_iter()
-        .filter(|session| session.created_at > oldest.0 && session.seen_at > oldest.1)
-        .map(|session| SessionLine {
-            what: device(&session.user_agent),
-            phone: ["iPhone", "Android", "Mobile"].iter().any(|word| session.user_agent.contains(word)),
-            when: time::date_time(session.created_at),
-            ip: session.ip,
-            seen: time::ago(session.seen_at, now),
-            id: session.public_id,
-        })
-        .collect();
+    let sessions = session_lines::open(list, &member.site, None);
     let page = MemberPage {
         url: member.url(&format!("/members/{id}")),
         members_url: member.url("/members"),
@@ -233,10 +242,13 @@ async fn page(member: &Member, id: MemberId, sent: Option<Form>, card: usize) ->
         since: loaded.since.map(time::date).unwrap_or_default(),
         signed_in: loaded.signed_in.map(|at| time::ago(at, now)).unwrap_or_default(),
         limit: tenant.settings.keys_per_member.into(),
+        roles_mark: mark(0, console_roles::mark_of(&loaded.held)),
+        details_mark: mark(1, who.mark()),
+        newer,
         frame: member.frame.clone(),
         form,
     };
-    show_as(status_of(&page.form), &page)
+    show_as(if changed { StatusCode::CONFLICT } else { status_of(&page.form) }, &page)
 }
 
 type At = Path<(String, String)>;
@@ -257,6 +269,10 @@ pub(super) async fn after<T>(
 ) -> WebResult {
     match result {
         Ok(_) => done(&member.site, &member.frame, words, &member.url(&format!("/members/{id}"))),
+        Err(MemberError::Changed) => {
+            let (form, card, _) = sent.unwrap_or((Form::default(), CARDS.len(), ""));
+            drawn(member, id, Some(form), card, true).await
+        }
         Err(error) => {
             let wrong = refused(member, error)?;
             let (mut form, card, field) = sent.unwrap_or((Form::default(), CARDS.len(), ""));
@@ -269,6 +285,7 @@ pub(super) async fn after<T>(
 #[derive(Template)]
 #[template(path = "members/loses_keys.html")]
 struct LosesKeys {
+    seen: String,
     name: String,
     roles: Vec<String>,
     keys: Vec<KeyLine>,
@@ -295,7 +312,7 @@ pub(super) fn key_lines(keys: &[Key], now: time::Time) -> Vec<KeyLine> {
 /// `POST /t/{tenant}/members/{member}/roles`
 pub async fn set_roles(member: Member, path: At, mut form: Form) -> WebResult {
     member.needs(Permission::MembersManage)?;
-    form.only(&["role*", "disable*", "confirmed"])?;
+    form.only(&["role*", "disable*", "seen", "confirmed"])?;
     let id = named(&path.1)?;
     let Some(roles) = read_roles(&mut form) else { return page(&member, id, Some(form), 0).await };
     let disable: Option<Vec<KeyId>> = form.all("disable").map(KeyId::parse).collect();
@@ -318,16 +335,16 @@ pub async fn set_roles(member: Member, path: At, mut form: Form) -> WebResult {
         if let Some((name, mut keys)) = read? {
             keys.retain(|key| key.life.disabled_at.is_none());
             if !keys.is_empty() {
-                return ask_loss(&member, id, name, &roles, &keys);
+                return ask_loss(&member, id, name, (&roles, form.text("seen")), &keys);
             }
         }
     }
-    let sent = form.clone();
-    let saved: Result<(), MemberError> = member.write(move |tx, by| change::set_roles(tx, by, id, &roles, &disable)).await;
+    let (sent, seen) = (form.clone(), form.text("seen").to_owned());
+    let saved: Result<(), MemberError> = member.write(move |tx, by| change::set_roles(tx, by, id, &roles, &disable, &seen)).await;
     after(&member, id, saved, "Console roles saved.", Some((sent, 0, "role"))).await
 }
 
-fn ask_loss(member: &Member, id: MemberId, name: String, roles: &[ConsoleRoleId], keys: &[Key]) -> WebResult {
+fn ask_loss(member: &Member, id: MemberId, name: String, (roles, seen): (&[ConsoleRoleId], &str), keys: &[Key]) -> WebResult {
     let page_url = member.url(&format!("/members/{id}"));
     let question = Question {
         asks: format!("Take own keys from {name}?"),
@@ -339,6 +356,7 @@ fn ask_loss(member: &Member, id: MemberId, name: String, roles: &[ConsoleRoleId]
         ..Question::default()
     };
     let body = LosesKeys {
+        seen: seen.to_owned(),
         name,
         roles: roles.iter().map(ToString::to_string).collect(),
         keys: key_lines(keys, member.by().now),
@@ -459,7 +477,7 @@ pub async fn end_session(member: Member, path: Path<(String, String, String)>, m
 /// `POST /t/{tenant}/members/{member}/details`: of a service account.
 pub async fn edit_service(member: Member, path: At, mut form: Form) -> WebResult {
     member.needs(Permission::MembersManage)?;
-    form.only(&["name", "contact", "limit"])?;
+    form.only(&["name", "contact", "limit", "seen"])?;
     let id = named(&path.1)?;
     let name = form.parse("name", |text| line("Name", text, 1, 100));
     let address = form.parse("contact", contact);
@@ -470,7 +488,8 @@ pub async fn edit_service(member: Member, path: At, mut form: Form) -> WebResult
         }
     });
     let (Some(name), Some(address), Some(limit)) = (name, address, limit) else { return page(&member, id, Some(form), 1).await };
-    let saved: Result<(), MemberError> = member.write(move |tx, by| change::edit_service(tx, by, id, &name, address.as_ref(), limit)).await;
+    let seen = form.text("seen").to_owned();
+    let saved: Result<(), MemberError> = member.write(move |tx, by| change::edit_service(tx, by, id, (&name, address.as_ref(), limit), &seen)).await;
     after(&member, id, saved, "Service account saved.", Some((form, 1, ""))).await
 }
 
@@ -498,62 +517,87 @@ pub async fn remove_keeper(member: Member, path: Path<(String, String, String)>,
 struct AccessPage {
     frame: Frame,
     form: Form,
-    url: String,
     back: String,
     crumbs: Vec<Link>,
     name: String,
+    action: String,
     access: Vec<Tick>,
+    resources: Resources,
+    newer: Vec<(&'static str, String)>,
     keys: i64,
 }
 
-async fn access_page(member: &Member, id: MemberId, sent: Option<Form>) -> WebResult {
+/// The form, filled in with what the member holds.
+fn access_form(held: &access::Held) -> Form {
+    let mut form = Form::default();
+    form.set_all("access", held.roles.iter().map(ToString::to_string));
+    form.set("resources", if held.resources == ResourceSet::All { "all" } else { "chosen" });
+    form.set_all("resource", held.resources.chosen().into_iter().flatten().map(ToString::to_string));
+    form
+}
+
+/// The form; where `changed`, with what the member holds now.
+async fn access_page(member: &Member, id: MemberId, sent: Option<Form>, changed: bool) -> WebResult {
     let tenant = member.acting.tenant.id;
     let read: Result<_, StoreError> = member
         .read(move |db, _| {
+            let Some(who) = members::find(db, tenant, id)?.filter(|who| who.removed_at.is_none()) else { return Ok(None) };
+            let held = access::held_by(db, tenant, id)?;
+            let form = sent.unwrap_or_else(|| access_form(&held));
             let count = crate::store::keys::count_for_limit(db, tenant, id)?;
-            Ok((members::find(db, tenant, id)?, access::held_by(db, tenant, id)?, access::roles(db, tenant)?, count))
+            Ok(Some((who, held, access::roles(db, tenant)?, resources(db, tenant, &form)?, form, count)))
         })
         .await;
-    let (found, held, roles, keys) = read?;
-    let who = found.filter(|who| who.removed_at.is_none()).ok_or(WebError::NotFound)?;
-    let form = sent.unwrap_or_else(|| {
-        let mut form = Form::default();
-        form.set_all("access", held.roles.iter().map(ToString::to_string));
-        form.set("resources", if held.resources == ResourceSet::All { "all" } else { "chosen" });
-        let lines: Vec<String> = held.resources.chosen().into_iter().flatten().map(ToString::to_string).collect();
-        form.set("chosen", lines.join("\n"));
-        form
-    });
+    let (who, held, roles, resources, mut form, keys) = read?.ok_or(WebError::NotFound)?;
+    if changed || !form.checked("seen") {
+        form.set("seen", held.mark());
+    }
+    let newer = if changed {
+        let or_none = |names: Vec<String>| if names.is_empty() { "None".to_owned() } else { names.join(", ") };
+        let names = roles.iter().filter(|role| held.roles.contains(&role.id)).map(|role| role.name.clone()).collect();
+        let all = held.resources.chosen().map(|patterns| patterns.iter().map(ToString::to_string).collect());
+        vec![("Access roles", or_none(names)), ("Resources", all.map_or_else(|| "All".to_owned(), or_none))]
+    } else {
+        Vec::new()
+    };
     let url = member.url(&format!("/members/{id}"));
     let manages = member.may(Permission::MembersManage);
     let page = AccessPage {
         frame: member.frame.clone(),
         crumbs: if manages { crumbs(member, id, &who.name) } else { vec![Link::new("Access", member.url("/access"))] },
         back: if manages { url.clone() } else { member.url("/access") },
-        url,
+        action: format!("{url}/access"),
         name: who.name,
         access: access_ticks(&roles),
+        resources,
+        newer,
         keys,
         form,
     };
-    show_as(status_of(&page.form), &page)
+    show_as(if changed { StatusCode::CONFLICT } else { status_of(&page.form) }, &page)
 }
 
 /// `GET /t/{tenant}/members/{member}/access`
 pub async fn ask_access(member: Member, path: At) -> WebResult {
     member.needs(Permission::AccessManage)?;
-    access_page(&member, named(&path.1)?, None).await
+    access_page(&member, named(&path.1)?, None, false).await
 }
 
 /// `POST /t/{tenant}/members/{member}/access`
 pub async fn set_access(member: Member, path: At, mut form: Form) -> WebResult {
     member.needs(Permission::AccessManage)?;
-    form.only(&["access*", "resources", "chosen"])?;
+    let known: Vec<&str> = RESOURCES.into_iter().chain(["access*", "seen"]).collect();
+    form.only(&known)?;
     let id = named(&path.1)?;
+    if asks_offer(&form) {
+        return access_page(&member, id, Some(form), false).await;
+    }
     let roles = read_access_roles(&mut form);
     let resources = read_resources(&mut form);
-    let (Some(roles), Some(resources)) = (roles, resources) else { return access_page(&member, id, Some(form)).await };
-    let saved: Result<_, AccessError> = member.write(move |tx, by| set_member_access(tx, by, id, &roles.into_iter().collect(), &resources)).await;
+    let (Some(roles), Some(resources)) = (roles, resources) else { return access_page(&member, id, Some(form), false).await };
+    let seen = form.text("seen").to_owned();
+    let saved: Result<_, AccessError> =
+        member.write(move |tx, by| set_member_access(tx, by, id, &roles.into_iter().collect(), &resources, &seen)).await;
     match saved {
         Ok(_) => {
             let back = if member.may(Permission::MembersManage) { "" } else { "/access" };
@@ -561,9 +605,10 @@ pub async fn set_access(member: Member, path: At, mut form: Form) -> WebResult {
         }
         Err(AccessError::Store(error)) => Err(error.into()),
         Err(AccessError::NotFound) => Err(WebError::NotFound),
+        Err(AccessError::Changed) => access_page(&member, id, Some(form), true).await,
         Err(error) => {
             form.wrong(if matches!(error, AccessError::NoSuchResource(_)) { "chosen" } else { "access" }, error);
-            access_page(&member, id, Some(form)).await
+            access_page(&member, id, Some(form), false).await
         }
     }
 }

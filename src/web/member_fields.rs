@@ -1,14 +1,19 @@
 //! The fields that invitations and member pages share: console roles, access roles, resources.
 
-use super::form::Form;
+use std::collections::BTreeSet;
+
+use super::{
+    form::Form,
+    picker::{self, Resources},
+};
 use crate::{
     domain::{
         access::ResourceSet,
-        ids::{AccessRoleId, ConsoleRoleId},
+        ids::{AccessRoleId, ConsoleRoleId, TenantId},
         names::ResourcePattern,
         permission::BuiltIn,
     },
-    store::{access::AccessRole, console_roles::ConsoleRole},
+    store::{Db, StoreError, access::AccessRole, console_roles::ConsoleRole},
 };
 
 /// A box to tick.
@@ -54,17 +59,42 @@ pub fn read_access_roles(form: &mut Form) -> Option<Vec<AccessRoleId>> {
     read.map_err(|_| form.wrong("access", "Choose among these roles.")).ok()
 }
 
-/// All resources (`resources=all`), or the lines of `chosen`.
+/// The fields of the choice of resources, for [`Form::only`].
+pub const RESOURCES: [&str; 6] = ["resources", "resource*", "chosen", "find_resource", "found_resource", "offer"];
+
+/// How many resources may be chosen one by one.
+const MOST_CHOSEN: usize = 500;
+
+/// What the form offers: the resources that are ticked, and those that its search finds.
+///
+/// # Errors
+/// The database is away.
+pub fn resources(db: &mut Db, tenant: TenantId, form: &Form) -> Result<Resources, StoreError> {
+    let ticked: Vec<ResourcePattern> = form.all("resource").filter_map(|text| text.parse().ok()).take(MOST_CHOSEN).collect();
+    picker::resources(db, tenant, &ResourceSet::All, &picker::sought(form.text("find_resource")), &ticked, "")
+}
+
+/// Whether the form was sent to offer other resources, rather than to be acted on.
+pub fn asks_offer(form: &Form) -> bool {
+    form.checked("offer") || form.searches("resource")
+}
+
+/// All resources (`resources=all`), or those that are ticked as `resource` and the lines of `chosen`.
 pub fn read_resources(form: &mut Form) -> Option<ResourceSet> {
     if form.text("resources") != "chosen" {
         return Some(ResourceSet::All);
     }
+    let ticked: Vec<String> = form.all("resource").map(str::to_owned).collect();
     form.parse("chosen", |text| {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let patterns: Result<std::collections::BTreeSet<ResourcePattern>, String> =
-            lines.map(|line| line.parse().map_err(|error| format!("{}: {error}", line.chars().take(60).collect::<String>()))).collect();
+        let patterns: Result<BTreeSet<ResourcePattern>, String> = ticked
+            .iter()
+            .map(String::as_str)
+            .chain(lines)
+            .map(|line| line.parse().map_err(|error| format!("{}: {error}", line.chars().take(60).collect::<String>())))
+            .collect();
         match patterns {
-            Ok(patterns) if patterns.len() > 500 => Err("Enter 500 resources or fewer; kind:* stands for all of a kind.".to_owned()),
+            Ok(patterns) if patterns.len() > MOST_CHOSEN => Err(format!("Choose {MOST_CHOSEN} resources or fewer; kind:* stands for all of a kind.")),
             Ok(patterns) => Ok(ResourceSet::Chosen(patterns)),
             Err(wrong) => Err(wrong),
         }

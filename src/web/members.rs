@@ -7,8 +7,9 @@ use super::{
     error::WebError,
     form::Form,
     keys_query::query,
-    member_fields::{Tick, access_ticks, read_access_roles, read_resources, read_roles, role_ticks},
+    member_fields::{RESOURCES, Tick, access_ticks, asks_offer, read_access_roles, read_resources, read_roles, resources, role_ticks},
     page::{Frame, Link, Question, WebResult, ask, done, show, show_as, status_of},
+    picker::Resources,
     session::Member,
 };
 use crate::{
@@ -241,24 +242,28 @@ struct InvitePage {
     members_url: String,
     roles: Vec<Tick>,
     access: Vec<Tick>,
+    resources: Resources,
     may_access: bool,
     seats: String,
 }
 
 async fn invite_page(member: &Member, form: Form) -> WebResult {
-    let acting = member.acting.clone();
+    let (acting, asked) = (member.acting.clone(), form.clone());
     let read: Result<_, StoreError> = member
         .read(move |db, _| {
-            Ok((members::grantable(db, &acting)?, access::roles(db, acting.tenant.id)?, console_roles::seats_taken(db, &acting.tenant)?))
+            let tenant = &acting.tenant;
+            let offered = (access::roles(db, tenant.id)?, resources(db, tenant.id, &asked)?);
+            Ok((members::grantable(db, &acting)?, offered, console_roles::seats_taken(db, tenant)?))
         })
         .await;
-    let (roles, access, taken) = read?;
+    let (roles, (access, resources), taken) = read?;
     let page = InvitePage {
         frame: member.frame.clone(),
         action: member.url("/members/invite"),
         members_url: member.url("/members"),
         roles: role_ticks(&roles),
         access: access_ticks(&access),
+        resources,
         may_access: member.may(Permission::AccessManage),
         seats: member.acting.tenant.seats.map(|seats| format!("{taken} of {seats} seats used.")).unwrap_or_default(),
         form,
@@ -285,7 +290,11 @@ struct InvitedPage {
 /// `POST /t/{tenant}/members/invite`: the answer shows the link, once.
 pub async fn invite(member: Member, mut form: Form) -> WebResult {
     member.needs(Permission::MembersManage)?;
-    form.only(&["email", "role*", "access*", "resources", "chosen"])?;
+    let known: Vec<&str> = RESOURCES.into_iter().chain(["email", "role*", "access*"]).collect();
+    form.only(&known)?;
+    if asks_offer(&form) {
+        return invite_page(&member, form).await;
+    }
     let email = form.parse("email", str::parse::<EmailAddress>);
     let roles = read_roles(&mut form);
     let access_roles = read_access_roles(&mut form);

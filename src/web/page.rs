@@ -251,3 +251,38 @@ pub fn ask_as(status: StatusCode, frame: &Frame, question: &Question, form: &For
         show_as(status, &QuestionPage { frame, question, form, body })
     }
 }
+
+/// Why something is not done that the state of things forbids.
+#[derive(Debug, Clone, Default)]
+pub struct Refusal {
+    /// What was not done.
+    pub title: String,
+    /// Why.
+    pub words: String,
+    /// The pages above this one.
+    pub crumbs: Vec<Link>,
+    /// Ways on; the last one is the first to take.
+    pub ways: Vec<Link>,
+}
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage<'a> {
+    frame: &'a Frame,
+    refusal: &'a Refusal,
+}
+
+#[derive(Template)]
+#[template(path = "refused_dialog.html")]
+struct RefusedDialog<'a> {
+    refusal: &'a Refusal,
+}
+
+/// 409, as a page, or in the dialog where htmx asks.
+pub fn refuse(frame: &Frame, refusal: &Refusal) -> WebResult {
+    if frame.fragment {
+        show_as(StatusCode::CONFLICT, &RefusedDialog { refusal })
+    } else {
+        show_as(StatusCode::CONFLICT, &RefusedPage { frame, refusal })
+    }
+}

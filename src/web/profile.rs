@@ -9,11 +9,12 @@ use super::{
     keys_own::OwnKeys,
     page::{Frame, WebResult, add_cookie, done, show, show_as, status_of},
     session::SignedIn,
+    session_lines::{self, SessionLine},
     site::Look,
 };
 use crate::{
     actions::credentials,
-    domain::{ids::KeyId, time},
+    domain::ids::KeyId,
     store::{StoreError, accounts, members, sessions},
 };
 
@@ -37,16 +38,6 @@ struct TenantLine {
     current: bool,
 }
 
-struct SessionLine {
-    id: String,
-    what: String,
-    phone: bool,
-    when: String,
-    ip: String,
-    seen: String,
-    current: bool,
-}
-
 async fn page(person: &SignedIn, form: Form, at: &str) -> Result<ProfilePage, WebError> {
     let id = person.account.id;
     let (here, shown) = (person.tenants.clone(), person.acting.as_ref().map(|acting| acting.tenant.id));
@@ -61,21 +52,7 @@ async fn page(person: &SignedIn, form: Form, at: &str) -> Result<ProfilePage, We
         })
         .await;
     let (codes_left, list, tenants) = read?;
-    let now = person.site.clock.now();
-    let oldest = (now - person.site.settings.session_max, now - person.site.settings.session_idle);
-    let sessions = list
-        .into_iter()
-        .filter(|session| session.created_at > oldest.0 && session.seen_at > oldest.1)
-        .map(|session| SessionLine {
-            what: device(&session.user_agent),
-            phone: ["iPhone", "Android", "Mobile"].iter().any(|word| session.user_agent.contains(word)),
-            when: time::date_time(session.created_at),
-            ip: session.ip,
-            seen: time::ago(session.seen_at, now),
-            current: session.id == person.session.id,
-            id: session.public_id,
-        })
-        .collect();
+    let sessions = session_lines::open(list, &person.site, Some(&person.session.id));
     Ok(ProfilePage { frame: person.frame.clone(), form, keys: own_keys(person, at).await?, codes_left, sessions, tenants, zones: zones() })
 }
 
@@ -93,25 +70,6 @@ fn zones() -> Vec<&'static str> {
     let real = ["Africa/", "America/", "Antarctica/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/"];
     let named = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).filter(|name| real.iter().any(|area| name.starts_with(area)));
     std::iter::once("UTC").chain(named).collect()
-}
-
-/// What a person calls their browser: "Firefox 145 on Linux".
-pub(super) fn device(user_agent: &str) -> String {
-    let version = |name: &str| {
-        let rest = user_agent.split_once(name)?.1;
-        let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        Some(number)
-    };
-    let browsers = [("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Version/", "Safari")];
-    let browser = browsers.iter().find_map(|(mark, name)| version(mark).map(|number| format!("{name} {number}")));
-    let systems = [("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux")];
-    let system = systems.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name);
-    match (browser, system) {
-        (Some(browser), Some(system)) => format!("{browser} on {system}"),
-        (Some(browser), None) => browser,
-        _ if user_agent.is_empty() => "An unknown browser".into(),
-        _ => user_agent.chars().take(60).collect(),
-    }
 }
 
 fn preferences(person: &SignedIn) -> Form {

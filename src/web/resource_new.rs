@@ -13,9 +13,10 @@ use super::{
     expiry_form::{self, LifeOffer},
     form::Form,
     key_code, key_create, key_facts,
-    key_fields::{self, Offered},
+    key_fields::{self, Sought},
     key_refused, key_token,
     page::{Frame, Link, WebResult, done, show, show_as, status_of},
+    picker::{Offered, People},
     session::Member,
 };
 use crate::{
@@ -39,7 +40,7 @@ use crate::{
 
 /// What a key for the resource can be.
 struct KeyOffer {
-    owners: Vec<Offered>,
+    owners: People,
     own: bool,
     roles: Vec<Offered>,
     count: String,
@@ -76,7 +77,7 @@ async fn key_offer(member: &Member, form: &Form) -> Result<Option<KeyOffer>, Web
         return Ok(None);
     }
     let owner: MemberId = form.text("owner").parse().unwrap_or(member.acting.id);
-    let asked = key_create::asked(member, owner, key_fields::Sought::default()).await?;
+    let asked = key_create::asked(member, owner, Sought::of(form)).await?;
     let settings = &member.acting.tenant.settings;
     let preselected = lifetime::preselected(settings.default_lifetime, settings.maximum_days);
     Ok(Some(KeyOffer {
@@ -152,8 +153,23 @@ fn read_key(form: &mut Form, resource: &Resource, zone: Tz) -> Result<Option<Key
 /// `POST /t/{tenant}/access/resources/new`
 pub async fn create(member: Member, mut form: Form) -> WebResult {
     member.needs(Permission::AccessManage)?;
-    form.only(&["kind", "name", "description", "key", "owner", "access", "life", "days", "date", "form_id", "totp", "offer"])?;
-    if form.checked("offer") {
+    form.only(&[
+        "kind",
+        "name",
+        "description",
+        "key",
+        "owner",
+        "find_owner",
+        "found_owner",
+        "access",
+        "life",
+        "days",
+        "date",
+        "form_id",
+        "totp",
+        "offer",
+    ])?;
+    if form.checked("offer") || form.searches("owner") {
         return page(&member, form).await;
     }
     if form.has("key", "yes") {

@@ -1,6 +1,6 @@
 //! Console roles: what each opens, who holds it, and the tenant's own ones.
 
-use actix_web::web::Path;
+use actix_web::{http::StatusCode, web::Path};
 use askama::Template;
 
 use super::{
@@ -149,6 +149,7 @@ struct FormPage {
     roles_url: String,
     permissions: Vec<Tick>,
     is_new: bool,
+    newer: Vec<(&'static str, String)>,
     /// How many members hold it, their names, and where the others are.
     held: i64,
     holders: Vec<(String, String)>,
@@ -168,6 +169,7 @@ fn new_page(member: &Member, form: Form) -> WebResult {
         roles_url: member.url("/roles"),
         permissions: permission_ticks(member, Permissions::NONE),
         is_new: true,
+        newer: Vec::new(),
         held: 0,
         holders: Vec::new(),
         holders_url: String::new(),
@@ -248,13 +250,17 @@ async fn find(member: &Member, id: &str) -> Result<(ConsoleRole, i64, Vec<(Strin
     Ok((role, held, holders.into_iter().map(|holder| (holder.name.clone(), url(holder.id))).collect()))
 }
 
-async fn edit_page(member: &Member, id: &str, sent: Option<Form>) -> WebResult {
+/// The form; where `changed`, with what the role is now.
+async fn edit_page(member: &Member, id: &str, sent: Option<Form>, changed: bool) -> WebResult {
     let (role, held, holders) = find(member, id).await?;
-    let form = sent.unwrap_or_else(|| {
+    let mut form = sent.unwrap_or_else(|| {
         let mut form = Form::filled([("name", role.name.clone())]);
         form.set_all("p", role.permissions.names().split_whitespace().map(str::to_owned));
         form
     });
+    if changed || !form.checked("seen") {
+        form.set("seen", role.mark());
+    }
     let page = FormPage {
         frame: member.frame.clone(),
         crumbs: to_roles(member),
@@ -263,18 +269,24 @@ async fn edit_page(member: &Member, id: &str, sent: Option<Form>) -> WebResult {
         roles_url: member.url("/roles"),
         permissions: permission_ticks(member, role.permissions),
         is_new: false,
+        newer: if changed {
+            let opens = Permission::ALL.iter().filter(|(permission, _)| role.permissions.has(*permission)).map(|(permission, _)| says(*permission));
+            vec![("Name", role.name.clone()), ("What it opens", opens.collect::<Vec<_>>().join("; "))]
+        } else {
+            Vec::new()
+        },
         holders_url: if held > HOLDERS { holders_url(member, role.id) } else { String::new() },
         held,
         holders,
         form,
     };
-    show_as(status_of(&page.form), &page)
+    show_as(if changed { StatusCode::CONFLICT } else { status_of(&page.form) }, &page)
 }
 
 /// `GET /t/{tenant}/roles/{role}`
 pub async fn ask_edit(member: Member, path: Path<(String, String)>) -> WebResult {
     member.needs(Permission::SettingsManage)?;
-    edit_page(&member, &path.1, None).await
+    edit_page(&member, &path.1, None, false).await
 }
 
 #[derive(Template)]
@@ -304,14 +316,17 @@ fn disabled(form: &Form) -> Result<Vec<KeyId>, WebError> {
 /// `POST /t/{tenant}/roles/{role}`
 pub async fn edit(member: Member, path: Path<(String, String)>, mut form: Form) -> WebResult {
     member.needs(Permission::SettingsManage)?;
-    form.only(&["name", "p*", "disable*", "confirmed"])?;
+    form.only(&["name", "p*", "disable*", "seen", "confirmed"])?;
     let (role, held, _) = find(&member, &path.1).await?;
     let disable = disabled(&form)?;
-    let Some((name, permissions)) = read(&mut form) else { return edit_page(&member, &path.1, Some(form)).await };
+    let Some((name, permissions)) = read(&mut form) else { return edit_page(&member, &path.1, Some(form), false).await };
     if !form.checked("confirmed") {
         let (people, more) = losers(&member, &role, permissions).await?;
         if !people.is_empty() {
-            let hidden = std::iter::once(("name", name)).chain(form.all("p").map(|permission| ("p", permission.to_owned()))).collect();
+            let hidden = [("name", name), ("seen", form.text("seen").to_owned())]
+                .into_iter()
+                .chain(form.all("p").map(|permission| ("p", permission.to_owned())))
+                .collect();
             let action = member.url(&format!("/roles/{}", role.id));
             let asked = Question {
                 asks: format!("Take own keys from those with the role “{}”?", role.name),
@@ -326,13 +341,14 @@ pub async fn edit(member: Member, path: Path<(String, String)>, mut form: Form) 
             return ask(&member.frame, &asked, &Form::default(), &body);
         }
     }
-    let id = role.id;
-    let saved: Result<(), MemberError> = member.write(move |tx, by| roles::edit(tx, by, id, &name, permissions, &disable)).await;
+    let (id, seen) = (role.id, form.text("seen").to_owned());
+    let saved: Result<(), MemberError> = member.write(move |tx, by| roles::edit(tx, by, id, &name, permissions, &disable, &seen)).await;
     match saved {
         Ok(()) => done(&member.site, &member.frame, "Console role saved.", &member.url("/roles")),
+        Err(MemberError::Changed) => edit_page(&member, &path.1, Some(form), true).await,
         Err(error) => {
             wrong(&member, &mut form, error)?;
-            edit_page(&member, &path.1, Some(form)).await
+            edit_page(&member, &path.1, Some(form), false).await
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The settings of a tenant: a card a subject. What would refuse something that works now is asked first.
 
-use actix_web::web::Path;
+use actix_web::{http::StatusCode, web::Path};
 use askama::Template;
 
 use super::{
@@ -9,6 +9,7 @@ use super::{
     page::{self, Frame, Link, Question, WebResult, done, show_as, status_of},
     session::Member,
     settings_asks,
+    settings_newer::{mark, newer},
 };
 use crate::{
     actions::{
@@ -35,9 +36,23 @@ struct SettingsPage {
     form: Form,
     url: String,
     tenant: String,
+    settings: Settings,
     keys_enabled: bool,
     suspended: bool,
     seats: String,
+    newer: Vec<(&'static str, String)>,
+    /// The card that was sent, and whether somebody else has changed it meanwhile.
+    sent: Option<(&'static str, bool)>,
+}
+
+impl SettingsPage {
+    /// The mark of what a card shows; one that is shown again for a fault goes on from what it showed.
+    fn mark(&self, card: &str) -> String {
+        match self.sent {
+            Some((sent, false)) if sent == card && self.form.checked("seen") => self.form.text("seen").to_owned(),
+            _ => mark(card, &self.settings),
+        }
+    }
 }
 
 /// The fields of each card, in the order of the page.
@@ -49,6 +64,11 @@ const CARDS: [(&str, &[&str]); 5] = [
     ("retention", &["events", "usage", "confirmed"]),
 ];
 
+/// The fields of a card.
+pub(super) fn fields_of(card: &str) -> &'static [&'static str] {
+    CARDS.iter().find(|(name, _)| *name == card).map_or(&[], |(_, fields)| fields)
+}
+
 /// How many days something may be kept.
 const KEPT: (u32, u32) = (1, 3650);
 
@@ -56,25 +76,30 @@ const KEPT: (u32, u32) = (1, 3650);
 pub async fn show(member: Member) -> WebResult {
     member.needs(Permission::SettingsManage)?;
     let form = filled(&member.acting.tenant.settings);
-    page(&member, form)
+    page(&member, &member.acting.tenant.settings, form, None)
 }
 
-fn page(member: &Member, form: Form) -> WebResult {
+/// The page; `sent` is the card that was sent, and whether somebody else has changed it meanwhile.
+fn page(member: &Member, settings: &Settings, form: Form, sent: Option<(&'static str, bool)>) -> WebResult {
     let tenant = &member.acting.tenant;
+    let changed = sent.filter(|(_, changed)| *changed).map(|(card, _)| card);
     let page = SettingsPage {
         frame: member.frame.clone(),
         url: member.url("/settings"),
         tenant: tenant.name.clone(),
-        keys_enabled: tenant.settings.keys_enabled,
+        keys_enabled: settings.keys_enabled,
+        newer: changed.map(|card| newer(card, settings)).unwrap_or_default(),
+        settings: settings.clone(),
+        sent,
         suspended: tenant.suspended_at.is_some(),
         seats: tenant.seats.map(|seats| seats.to_string()).unwrap_or_default(),
         form,
     };
-    show_as(status_of(&page.form), &page)
+    show_as(if changed.is_some() { StatusCode::CONFLICT } else { status_of(&page.form) }, &page)
 }
 
 /// The settings as the page shows them.
-fn filled(settings: &Settings) -> Form {
+pub(super) fn filled(settings: &Settings) -> Form {
     let (default, default_days) = match settings.default_lifetime {
         None => ("never".to_owned(), String::new()),
         Some(Lifetime::Days(days)) => ("days".to_owned(), days.to_string()),
@@ -191,11 +216,13 @@ fn read(card: &str, form: &mut Form, settings: &mut Settings) {
 pub async fn save(member: Member, path: Path<(String, String)>, mut form: Form) -> WebResult {
     member.needs(Permission::SettingsManage)?;
     let Some((card, fields)) = CARDS.iter().find(|(card, _)| *card == path.1) else { return Err(WebError::NotFound) };
-    form.only(fields)?;
+    let known: Vec<&str> = fields.iter().copied().chain(["seen"]).collect();
+    form.only(&known)?;
     let mut settings = member.acting.tenant.settings.clone();
     read(card, &mut form, &mut settings);
     if form.has_errors() {
-        return page(&member, with_others(&member.acting.tenant.settings, form, fields));
+        let settings = &member.acting.tenant.settings;
+        return page(&member, settings, with_others(settings, form, fields), Some((card, false)));
     }
     let disable: Option<Vec<KeyId>> = form.all("disable").map(KeyId::parse).collect();
     let disable = disable.ok_or(WebError::NotFound)?;
@@ -212,15 +239,28 @@ pub async fn save(member: Member, path: Path<(String, String)>, mut form: Form) 
     }
     let card = *card;
     let sent = form.clone();
+    let seen = form.text("seen").to_owned();
     let saved: Result<_, SettingsError> = member
         .write(move |tx, by| {
             disable_all(tx, by, &disable)?;
-            change_settings(tx, by, move |settings| read(card, &mut sent.clone(), settings), None)
+            let change = move |settings: &mut Settings| {
+                let before = settings.clone();
+                read(card, &mut sent.clone(), settings);
+                if *settings != before && mark(card, &before) != seen { Err(SettingsError::Changed) } else { Ok(()) }
+            };
+            change_settings(tx, by, change, None)
         })
         .await;
     match saved {
         Ok(_) => done(&member.site, &member.frame, "Settings saved.", &member.url("/settings")),
-        Err(error) => refused(&member, with_others(&member.acting.tenant.settings, form, fields), error),
+        Err(SettingsError::Changed) => {
+            // The member was read before the change that came first.
+            let id = member.acting.tenant.id;
+            let now: Result<_, StoreError> = member.read(move |db, _| tenants::get(db, id)).await;
+            let settings = now?.settings;
+            page(&member, &settings, with_others(&settings, form, fields), Some((card, true)))
+        }
+        Err(error) => refused(&member, with_others(&member.acting.tenant.settings, form, fields), Some((card, false)), error),
     }
 }
 
@@ -237,13 +277,13 @@ fn with_others(settings: &Settings, mut form: Form, fields: &[&str]) -> Form {
     form
 }
 
-fn refused(member: &Member, mut form: Form, error: SettingsError) -> WebResult {
+fn refused(member: &Member, mut form: Form, sent: Option<(&'static str, bool)>, error: SettingsError) -> WebResult {
     match error {
         SettingsError::Store(error) => Err(error.into()),
         SettingsError::NotAllowed => Err(member.forbidden(Permission::SettingsManage)),
         error => {
             form.wrong(if matches!(error, SettingsError::Bounds(_)) { "manage_all" } else { "" }, error);
-            page(member, form)
+            page(member, &member.acting.tenant.settings, form, sent)
         }
     }
 }
@@ -305,7 +345,11 @@ pub async fn switch(member: Member, mut form: Form) -> WebResult {
             } else {
                 None
             };
-            change_settings(tx, by, |settings| settings.keys_enabled = enable, proof.as_ref()).map(Ok)
+            let change = |settings: &mut Settings| {
+                settings.keys_enabled = enable;
+                Ok(())
+            };
+            change_settings(tx, by, change, proof.as_ref()).map(Ok)
         })
         .await;
     match saved {
@@ -319,6 +363,6 @@ pub async fn switch(member: Member, mut form: Form) -> WebResult {
             form.wrong("totp", SettingsError::NeedsCode);
             question(&member, &form).await
         }
-        Err(error) => refused(&member, filled(&member.acting.tenant.settings), error),
+        Err(error) => refused(&member, filled(&member.acting.tenant.settings), None, error),
     }
 }

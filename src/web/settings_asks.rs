@@ -33,7 +33,7 @@ fn question(member: &Member, card: &str, asks: String, submit: &str) -> Question
 
 /// The fields of a card that was sent, to be sent again.
 fn kept(form: &Form, names: &[&'static str]) -> Vec<(&'static str, String)> {
-    names.iter().filter(|name| form.checked(name)).map(|name| (*name, form.text(name).to_owned())).collect()
+    names.iter().chain(&["seen"]).filter(|name| form.checked(name)).map(|name| (*name, form.text(name).to_owned())).collect()
 }
 
 #[derive(Template)]

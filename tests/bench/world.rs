@@ -254,6 +254,7 @@ fn make(app: &App, dice: &mut Dice, tenant: TenantId, owners: &[Owner], roles: &
         old,
         disabled_by: None,
         revoked_by: None,
+        disable_reason: String::new(),
         revoke_reason: String::new(),
         last_used: used,
         version: 1,

@@ -46,6 +46,34 @@ both! {
         assert_eq!(app.verify(&app.fixture.key("dora").token), "expired", "raising it revives nothing");
     }
 
+    fn grace_and_longest_overlap_have_their_bounds(app) {
+        let ada = app.signed_in("ada");
+        let (page, path) = ("/t/acme/settings", "/t/acme/settings/life");
+        let settings = || app.read(|db| keyward::store::tenants::get(db, app.fixture.tenants["acme"])).settings;
+        for field in ["grace", "overlap"] {
+            for bad in ["91", "-1", "1.5", "", "x"] {
+                let wrong = ada.submit_to(page, path, &[(field, bad)]);
+                assert_eq!((wrong.status, wrong.texts(&format!("#{field}-e"))), (422, vec!["Enter a whole number from 0 to 90.".to_owned()]), "{field} {bad}");
+                assert_eq!(wrong.attributes(&format!("#{field}"), "value"), [bad]);
+            }
+        }
+        assert_eq!((settings().grace_days, settings().overlap_days), (14, 14));
+        assert_eq!(ada.submit_to(page, path, &[("grace", "90"), ("overlap", "90")]).status, 303);
+        assert_eq!((settings().grace_days, settings().overlap_days), (90, 90));
+        let dora = app.signed_in("dora");
+        let roll = format!("/t/acme/keys/{}/roll", app.fixture.key("dora").id);
+        // 90 days from 21 Nov 2026.
+        let form = dora.open(&roll);
+        assert!(form.says("19 Feb 2027"), "{}", form.text());
+        assert_eq!(ada.submit_to(page, path, &[("grace", "0"), ("overlap", "0")]).status, 303);
+        assert_eq!((settings().grace_days, settings().overlap_days), (0, 0));
+        let first = &app.fixture.key("dora").token;
+        let second = dora.submit(&roll, &[("totp", &app.code("dora"))]).find("#c-tok").unwrap();
+        assert_eq!((app.verify(first), app.verify(&second)), ("rolled".into(), "valid".into()), "the old secret stops at once");
+        app.advance(Duration::days(305));
+        assert_eq!(app.verify(&second), "expired", "without a grace");
+    }
+
     fn a_wrong_number_is_named_at_its_field_and_nothing_typed_is_lost(app) {
         let ada = app.signed_in("ada");
         let page = ada.submit_to("/t/acme/settings", "/t/acme/settings/limits", &[("per_member", "1001"), ("maximum", "365"), ("default", "P12M")]);
@@ -71,7 +99,7 @@ both! {
     fn admins_who_do_not_see_all_keys_manage_none(app) {
         let ada = app.signed_in("ada");
         let page = ada.open("/t/acme/settings");
-        let form: Vec<_> = page.form("/t/acme/settings/admins").into_iter().filter(|(name, _)| name == "csrf").collect();
+        let form: Vec<_> = page.form("/t/acme/settings/admins").into_iter().filter(|(name, _)| ["csrf", "seen"].contains(&name.as_str())).collect();
         let mut fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         fields.push(("manage_all", "on"));
         assert_eq!(ada.post("/t/acme/settings/admins", &fields).status, 303);
@@ -103,7 +131,7 @@ both! {
     fn taking_keys_from_admins_asks_first_and_names_what_they_lose(app) {
         let ada = app.signed_in("ada");
         let boxes = |ticked: &[&str]| {
-            let form: Vec<_> = ada.open("/t/acme/settings").form("/t/acme/settings/admins").into_iter().filter(|(name, _)| name == "csrf").collect();
+            let form: Vec<_> = ada.open("/t/acme/settings").form("/t/acme/settings/admins").into_iter().filter(|(name, _)| ["csrf", "seen"].contains(&name.as_str())).collect();
             let csrf = form.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             ada.post("/t/acme/settings/admins", &csrf.chain(ticked.iter().map(|name| (*name, "on"))).collect::<Vec<_>>())
         };

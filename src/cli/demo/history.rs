@@ -84,7 +84,7 @@ fn of_key<'a>(place: &'a Place, owner: &'a str, Draft { key, fate, .. }: &'a Dra
     }
     if let Some(at) = life.disabled_at {
         let by = key.disabled_by.as_ref().and_then(|by| Some((by.name.as_str(), by.member?)));
-        deeds.push(deed(at, by.unwrap_or(who), Action::KeyDisabled, json!({})));
+        deeds.push(deed(at, by.unwrap_or(who), Action::KeyDisabled, json!({ "reason": key.disable_reason })));
     }
     if let Some(at) = life.revoked_at {
         deeds.push(deed(at, who, Action::KeyRevoked, json!({ "reason": key.revoke_reason })));

@@ -247,6 +247,7 @@ impl Maker<'_> {
             old: None,
             disabled_by: None,
             revoked_by: None,
+            disable_reason: String::new(),
             revoke_reason: String::new(),
             last_used: None,
             version: 1,
@@ -274,6 +275,7 @@ impl Maker<'_> {
                 key.life.disabled_at = Some(at);
                 let by_admin = self.dice.chance(40);
                 key.disabled_by = if by_admin { Some(Actor { member: Some(place.admin), name: admin_name(place) }) } else { who() };
+                key.disable_reason = (*self.dice.pick(&["", "Not in use for a while", "Under review", "The service is being moved"])).into();
                 key.changed_at = at;
             }
             Fate::Revoked => {

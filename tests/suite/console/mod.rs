@@ -2,6 +2,7 @@
 
 mod administration;
 mod looks;
+mod pickers;
 
 use crate::support::{
     Backend, TestApp,

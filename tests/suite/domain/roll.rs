@@ -45,6 +45,7 @@ pub fn key(expires_at: Option<Time>) -> Key {
         old: None,
         disabled_by: None,
         revoked_by: None,
+        disable_reason: String::new(),
         revoke_reason: String::new(),
         last_used: None,
         version: 1,

@@ -66,10 +66,11 @@ both! {
             let page = ada.open(&format!("{path}?{ticked}"));
             if page.path.starts_with(&path) { ada.follow(ada.send(&page, &path, fields)) } else { page }
         };
-        assert!(does("disable", &[]).body.contains("3 keys disabled."));
-        assert!(life(app, ids[0]).disabled_at.is_some());
+        assert_eq!(does("disable", &[("reason", &"x".repeat(201))]).status, 422);
+        assert!(does("disable", &[("reason", "yard closed")]).body.contains("3 keys disabled."));
+        assert!(ids.iter().all(|id| find(app, "acme", "ada", *id).unwrap().disable_reason == "yard closed"));
         assert!(does("enable", &[]).body.contains("3 keys enabled."));
-        assert!(life(app, ids[0]).disabled_at.is_none());
+        assert!(life(app, ids[0]).disabled_at.is_none() && find(app, "acme", "ada", ids[0]).unwrap().disable_reason.is_empty());
         assert!(does("delete", &[("number", "3")]).body.contains("None of the chosen keys can be deleted: 3 not revoked."));
         assert!(does("revoke", &[("number", "3")]).body.contains("3 keys revoked."));
         assert!(does("delete", &[("number", "3")]).body.contains("3 keys deleted."));

@@ -49,6 +49,7 @@ fn add(app: &TestApp, owner: &str, mark: char, names: &[String], change: impl Fn
                 old: None,
                 disabled_by: None,
                 revoked_by: None,
+                disable_reason: String::new(),
                 revoke_reason: String::new(),
                 last_used: None,
                 version: 1,

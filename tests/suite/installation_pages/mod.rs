@@ -92,6 +92,20 @@ both! {
         assert_eq!(root.get("/installation/tenants/nowhere/edit").status, 404);
     }
 
+    fn a_tenant_with_an_active_admin_gets_none_from_the_installation_owner(app) {
+        let root = app.signed_in("root");
+        let path = format!("{LIST}/acme/admin");
+        root.open(LIST);
+        for answer in [root.get(&path), root.post(&path, &[("admin", "nora@acme.example")])] {
+            assert_eq!(answer.status, 409, "{}", answer.text());
+            assert!(answer.says("Acme has a Tenant admin") && answer.says("who can name others. Nothing was changed."), "{}", answer.text());
+            assert_eq!(answer.attributes("main .card a", "href"), [LIST]);
+        }
+        let dialog = root.get_with(&path, &[("hx-request", "true")]);
+        assert!(dialog.status == 409 && dialog.body.contains("dialog-title") && !dialog.body.contains("<html"), "{}", dialog.body);
+        assert_eq!(app.signed_in("nora").get("/t/acme/members").status, 403);
+    }
+
     fn a_suspended_tenant_refuses_its_keys_and_all_but_its_admins_until_it_is_back(app) {
         let root = app.signed_in("root");
         let (ada, dora) = (app.signed_in("ada"), app.signed_in("dora"));
@@ -112,7 +126,7 @@ both! {
 
     fn an_admin_is_named_only_where_no_active_one_is_left(app) {
         let root = app.signed_in("root");
-        assert_eq!(root.get(&format!("{LIST}/acme/admin")).status, 400);
+        assert_eq!(root.get(&format!("{LIST}/acme/admin")).status, 409);
         let (acme, ada) = (app.fixture.tenants["acme"], app.fixture.members["acme/ada"]);
         app.write(|tx| keyward::store::members::set_suspended(tx, acme, ada, true));
         assert!(root.open(LIST).find("#tenant-acme").unwrap().contains("None active"));
@@ -124,7 +138,7 @@ both! {
         assert!(root.open(LIST).find("#tenant-acme").unwrap().contains("Dora Example"));
         let tenant = app.read(|db| tenants::by_slug(db, "acme")).unwrap();
         assert_eq!(app.read(|db| installation::holders(db, &tenant)).0, ["Dora Example"]);
-        assert_eq!(root.post(&path, &[("admin", "emil@acme.example")]).status, 400);
+        assert_eq!(root.post(&path, &[("admin", "emil@acme.example")]).status, 409);
         chain_is_whole(app, acme.number());
     }
 

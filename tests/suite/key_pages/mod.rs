@@ -5,6 +5,7 @@ mod forms;
 mod keepers;
 mod life;
 mod looks;
+mod management;
 mod refusals;
 mod tenant_rules;
 mod turns;

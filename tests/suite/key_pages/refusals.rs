@@ -39,6 +39,18 @@ both! {
         assert_eq!(gus.get(&format!("/t/globex/explain?key={id}")).status, 422);
     }
 
+    fn what_the_state_of_a_key_forbids_is_said_in_the_dialog(app) {
+        let dora = app.signed_in("dora");
+        let id = app.fixture.key("dora").id.to_string();
+        for (end, words) in [("/finish", "No overlap is running"), ("/enable", "This key is not disabled.")] {
+            let page = dora.get(&url(&id, end));
+            assert!(page.status == 409 && page.says(words) && page.body.contains("<html"), "{end}: {}", page.text());
+            let dialog = dora.get_with(&url(&id, end), &[("hx-request", "true"), ("hx-target", "dialog")]);
+            assert_eq!(dialog.status, 409, "{end}");
+            assert!(dialog.says(words) && dialog.find("#dialog-title").is_some() && !dialog.body.contains("<html"), "{end}: {}", dialog.body);
+        }
+    }
+
     fn who_may_only_read_changes_nothing(app) {
         let gateway = gateway(app);
         let key = app.fixture.key("dora");
@@ -57,19 +69,99 @@ both! {
         let ada = app.signed_in("ada");
         let by_member: Vec<u16> = ["/edit", "/roll", "/renew"].iter().map(|end| ada.get(&url(&id, end)).status).collect();
         assert_eq!(by_member, [403; 3]);
-        led_to(&ada.submit(&url(&id, "/disable"), &[]));
+        let long = ada.submit(&url(&id, "/disable"), &[("reason", &"x".repeat(201))]);
+        assert_eq!(long.status, 422);
+        assert_eq!(long.find("#reason-e").as_deref(), Some("Enter 200 characters or fewer; this has 201."));
+        led_to(&ada.send(&long, &url(&id, "/disable"), &[("reason", "seen in a public log")]));
 
         let dora = app.signed_in("dora");
         let page = dora.open(&url(&id, ""));
-        assert!(page.says("by Ada Example"), "{}", page.text());
+        assert!(page.says("Disabled on 21 Nov 2026, 10:00 UTC by Ada Example.") && page.says("Reason: seen in a public log"), "{}", page.text());
         let page = dora.get(&url(&id, "/enable"));
         assert_eq!(page.status, 403);
         assert!(page.says("disabled by Ada Example"), "{}", page.text());
 
         let ada = app.signed_in("ada");
-        led_to(&ada.submit(&url(&id, "/enable"), &[]));
+        let ask = ada.open(&url(&id, "/enable"));
+        assert!(ask.says("by Ada Example. Reason: seen in a public log"), "{}", ask.text());
+        led_to(&ada.send(&ask, &url(&id, "/enable"), &[]));
+        led_to(&ada.submit(&url(&id, "/disable"), &[]));
+        let again = ada.open(&url(&id, "")).find("main .note-bar span.grow").unwrap();
+        assert!(again.starts_with("Disabled on 21 Nov 2026") && !again.contains("Reason"), "{again}");
         led_to(&ada.submit(&url(&id, "/revoke"), &[]));
         led_to(&ada.submit(&url(&id, "/delete"), &[("confirm", "delete")]));
+    }
+
+    fn who_manages_every_key_finishes_and_renews_those_of_others(app) {
+        let gateway = gateway(app);
+        let key = app.fixture.key("dora");
+        let id = key.id.to_string();
+        let (second, _) = token_of(&app.signed_in("dora").submit(&url(&id, "/roll"), &[("totp", &app.code("dora"))]));
+        set(app, |settings| settings.admins_manage_all = true);
+        let ada = app.signed_in("ada");
+        assert_eq!(code_of(app, &gateway, &key.token), "valid_in_grace");
+        led_to(&ada.submit(&url(&id, "/finish"), &[]));
+        assert_eq!((code_of(app, &gateway, &key.token), code_of(app, &gateway, &second)), ("rolled".into(), "valid".into()));
+        assert!(ada.open(&url(&id, "")).says("22 Sep 2027, in 304 days"));
+        led_to(&ada.submit(&url(&id, "/renew"), &[]));
+        let page = ada.open(&url(&id, ""));
+        assert!(page.says("21 Nov 2027, in 365 days") && page.says("Ada Example renewed the key"), "{}", page.text());
+        set(app, |settings| settings.admins_manage_all = false);
+        assert_eq!(ada.get(&url(&id, "/renew")).status, 403);
+    }
+
+    fn who_lost_managing_own_keys_sees_disables_and_revokes_them_and_does_nothing_else(app) {
+        let gateway = gateway(app);
+        let (acme, member) = (app.fixture.tenants["acme"], app.fixture.members["acme/dora"]);
+        let (id, service) = (app.fixture.key("dora").id.to_string(), app.fixture.key("ci").id.to_string());
+        let dora = app.signed_in("dora");
+        token_of(&dora.submit(&url(&id, "/roll"), &[("totp", &app.code("dora"))]));
+        app.write(|tx| keyward::store::console_roles::set(tx, acme, member, &[]));
+        let token = &app.fixture.key("dora").token;
+        assert_eq!(code_of(app, &gateway, token), "valid_in_grace", "losing it stops no key");
+        let list = dora.open("/profile?tenant=acme");
+        assert!(list.says("key of dora") && list.says("key of ci"), "{}", list.text());
+        assert_eq!(dora.get("/t/acme/keys/new").status, 403);
+        for id in [&id, &service] {
+            assert_eq!(dora.get(&url(id, "")).status, 200);
+            let may: Vec<&str> = ASKED.into_iter().filter(|end| dora.get(&url(id, end)).status == 200).collect();
+            assert_eq!(may, ["/disable", "/revoke"]);
+            let refused: Vec<u16> = ["/edit", "/roll", "/finish", "/renew", "/delete"].iter().map(|end| dora.get(&url(id, end)).status).collect();
+            assert_eq!(refused, [403; 5]);
+            led_to(&dora.submit(&url(id, "/disable"), &[("reason", "not needed for now")]));
+            assert_eq!(dora.get(&url(id, "/enable")).status, 403, "not even what one has disabled");
+            led_to(&dora.submit(&url(id, "/revoke"), &[]));
+        }
+        assert_eq!(code_of(app, &gateway, token), "revoked");
+        assert_eq!(code_of(app, &gateway, &app.fixture.key("ci").token), "revoked");
+        assert_eq!(dora.get(&url(app.fixture.key("emil").id.as_str(), "")).status, 404);
+    }
+
+    fn a_service_account_may_have_a_limit_of_its_own(app) {
+        let ci = app.fixture.members["acme/ci"].to_string();
+        let (form, new) = (format!("/t/acme/keys/new?owner={ci}"), "/t/acme/keys/new");
+        let (member, details) = (format!("/t/acme/members/{ci}"), format!("/t/acme/members/{ci}/details"));
+        let (ada, dora) = (app.signed_in("ada"), app.signed_in("dora"));
+        let open = dora.open(&form);
+        assert!(open.says("1 of 5 keys used."), "{}", open.text());
+        led_to(&ada.submit_to(&member, &details, &[("limit", "1")]));
+        let refused = dora.send(&open, new, &[("name", "one too many")]);
+        assert_eq!(refused.status, 422);
+        assert!(refused.says("CI has 1 of 1 keys: 1 active."), "{}", refused.text());
+        assert_eq!(count(app, "ci"), 1);
+        token_of(&create(&dora, &[("name", "of dora, who has the tenant’s")]));
+        // More than every member may have.
+        set(app, |settings| settings.keys_per_member = 1);
+        led_to(&ada.submit_to(&member, &details, &[("limit", "3")]));
+        for name in ["second", "third"] {
+            token_of(&dora.send(&dora.open(&form), new, &[("name", name)]));
+        }
+        assert_eq!(dora.send(&dora.open(&form), new, &[("name", "fourth")]).status, 422);
+        // Without one it is the tenant's, and what is there stays.
+        led_to(&ada.submit_to(&member, &details, &[("limit", "")]));
+        let page = dora.open(&form);
+        assert!(page.says("3 of 1 keys used."), "{}", page.text());
+        assert_eq!((dora.send(&page, new, &[("name", "fourth")]).status, count(app, "ci")), (422, 3));
     }
 
     fn the_limit_holds_under_parallel_creations(app) {

@@ -60,8 +60,8 @@ sending! {
         told("Ada Example renewed your key “key of dora”", &["Expires now: "]);
         does("roll", &[("totp", &app.code("ada"))]);
         told("Ada Example rolled your key “key of dora”", &["It has a new secret", "Old secret stops: "]);
-        does("disable", &[]);
-        told("Ada Example disabled your key “key of dora”", &["refused until it is enabled again"]);
+        does("disable", &[("reason", "seen in a public log")]);
+        told("Ada Example disabled your key “key of dora”", &["refused until it is enabled again", "Reason: seen in a public log"]);
         does("enable", &[]);
         told("Ada Example enabled your key “key of dora”", &["let in again"]);
         does("revoke", &[("reason", "deleted")]);

@@ -4,7 +4,9 @@ mod hand_over;
 mod help;
 mod invitations;
 mod leaving;
+mod newer;
 mod one_member;
+mod pickers;
 mod races;
 mod roles;
 mod very_many;
@@ -40,12 +42,19 @@ fn offers(page: &Page, name: &str) -> bool {
     page.texts("label.line").iter().any(|label| label.starts_with(name))
 }
 
+/// The mark of what the form that posts to `action` shows.
+fn seen(page: &Page, action: &str) -> String {
+    page.form(action).into_iter().find(|(name, _)| name == "seen").unwrap().1
+}
+
 /// Sets the console roles of a member of acme on their page.
 fn set_roles(browser: &Browser, app: &TestApp, name: &str, roles: &[&str]) -> Page {
     let page = browser.open(&url(app, name, ""));
     assert_eq!(page.status, 200, "{}", page.text());
     let ids: Vec<String> = roles.iter().map(|name| role(&page, name)).collect();
-    browser.post(&url(app, name, "/roles"), &ids.iter().map(|id| ("role", id.as_str())).collect::<Vec<_>>())
+    let seen = seen(&page, &url(app, name, "/roles"));
+    let fields: Vec<(&str, &str)> = std::iter::once(("seen", seen.as_str())).chain(ids.iter().map(|id| ("role", id.as_str()))).collect();
+    browser.post(&url(app, name, "/roles"), &fields)
 }
 
 /// Invites as an admin, and returns the answer.

@@ -1,6 +1,6 @@
 //! A member's page: roles, sessions, two-step sign-in, suspension, and what a service account has besides.
 
-use super::{events, id, led_to, offers, role, set, set_roles, url};
+use super::{events, id, led_to, offers, role, seen, set, set_roles, url};
 
 both! {
     fn an_admin_sees_a_member_with_keys_access_and_sessions(app) {
@@ -60,11 +60,25 @@ both! {
             let tenant = keyward::store::tenants::by_slug(db, "acme")?.unwrap();
             Ok(keyward::store::console_roles::all(db, &tenant)?.into_iter().find(|role| role.name == "Auditor").unwrap().id)
         });
-        let refused = ada.post(&url(app, "nora", "/roles"), &[("role", &auditor.to_string())]);
+        let refused = ada.send(&page, &url(app, "nora", "/roles"), &[("role", &auditor.to_string())]);
         assert_eq!(refused.status, 422);
         assert!(refused.says("permission that you do not hold"), "{}", refused.text());
         led_to(&set_roles(&ada, app, "ada", &["Tenant admin", "Developer"]));
         assert_eq!(ada.open("/t/acme/keys/new").status, 200);
+    }
+
+    fn a_role_that_somebody_gives_to_themself_is_an_event(app) {
+        let ada = app.signed_in("ada");
+        led_to(&set_roles(&ada, app, "ada", &["Tenant admin", "Developer"]));
+        let (acme, member) = (app.fixture.tenants["acme"], app.fixture.members["acme/ada"]);
+        let told = app.read(|db| keyward::store::events::of_member(db, acme, member, 20));
+        let event = told.iter().find(|event| event.action.word() == "member.roles").unwrap();
+        assert_eq!((event.actor.name.as_str(), event.target_name.as_str(), event.target_id.as_str()), ("Ada Example", "Ada Example", member.to_string().as_str()));
+        assert_eq!(event.actor.id, event.target_id);
+        assert_eq!(event.details, serde_json::json!({ "roles": { "from": ["Tenant admin"], "to": ["Tenant admin", "Developer"] } }));
+        let list = ada.open("/t/acme/events?action=member.roles");
+        let row = list.find("tbody tr").unwrap();
+        assert!(row.contains("Changed console roles") && row.contains("Ada Example"), "{row}");
     }
 
     fn the_last_tenant_admin_stays(app) {
@@ -83,13 +97,13 @@ both! {
     fn taking_own_keys_lists_the_keys_and_offers_to_disable_them(app) {
         let token = &app.fixture.key("dora").token;
         let ada = app.signed_in("ada");
-        let asked = ada.post(&url(app, "dora", "/roles"), &[]);
+        let asked = set_roles(&ada, app, "dora", &[]);
         assert_eq!(asked.status, 200);
         assert!(asked.says("Take own keys from Dora Example?") && asked.says("key of dora"), "{}", asked.text());
         led_to(&ada.send(&asked, &url(app, "dora", "/roles"), &[]));
         assert_eq!(app.verify(token), "valid", "losing the role stops no key");
         led_to(&set_roles(&ada, app, "dora", &["Developer"]));
-        let asked = ada.post(&url(app, "dora", "/roles"), &[]);
+        let asked = set_roles(&ada, app, "dora", &[]);
         let key = app.fixture.key("dora").id.to_string();
         led_to(&ada.send(&asked, &url(app, "dora", "/roles"), &[("disable", &key)]));
         assert_eq!(app.verify(token), "disabled");
@@ -137,8 +151,8 @@ both! {
         let made = emil.submit_to(&format!("/t/acme/keys/new?owner={member}"), "/t/acme/keys/new", &[]);
         assert!(made.find("#c-tok").is_some(), "{}", made.text());
         assert!(ada.open(&at).says("1 of 7"));
-        let auditor = role(&ada.open(&at), "Auditor");
-        led_to(&ada.post(&format!("{at}/roles"), &[("role", &auditor)]));
+        let page = ada.open(&at);
+        led_to(&ada.send(&page, &format!("{at}/roles"), &[("role", &role(&page, "Auditor"))]));
         let remove = ada.open(&at).attributes("form[action*=keepers]", "action").remove(0);
         led_to(&ada.submit_to(&at, &remove, &[]));
         assert_eq!(emil.open(&format!("/t/acme/keys/new?owner={member}")).status, 403);
@@ -152,7 +166,8 @@ both! {
         let wrong = ada.send(&page, &url(app, "dora", "/access"), &[("resources", "chosen"), ("chosen", "site:nowhere")]);
         assert_eq!(wrong.status, 422);
         assert!(wrong.says("There is no resource site:nowhere") && wrong.find("#chosen").unwrap() == "site:nowhere", "{}", wrong.text());
-        led_to(&ada.post(&url(app, "dora", "/access"), &[("resources", "chosen"), ("chosen", "site:hamburg")]));
+        let seen = seen(&page, &url(app, "dora", "/access"));
+        led_to(&ada.post(&url(app, "dora", "/access"), &[("seen", &seen), ("resources", "chosen"), ("chosen", "site:hamburg")]));
         assert_eq!(app.verify(token), "valid");
         let page = ada.open(&url(app, "dora", ""));
         assert!(page.says("site:hamburg") && !page.says("Billing"), "{}", page.text());

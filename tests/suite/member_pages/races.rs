@@ -1,5 +1,7 @@
 //! What holds while many ask at the same time.
 
+use std::collections::BTreeMap;
+
 use keyward::{
     actions::{
         By,
@@ -9,7 +11,7 @@ use keyward::{
     store::{accounts, console_roles, tenants},
 };
 
-use super::{NEW_PASSWORD, id, invite, led_to, role, send_invitation, set, set_roles, url};
+use super::{NEW_PASSWORD, id, invite, led_to, role, seen, send_invitation, set, set_roles, url};
 use crate::support::{TestApp, browser::Page};
 
 fn seats(app: &TestApp, seats: i64) {
@@ -39,19 +41,24 @@ both! {
         for (_, browser) in &browsers {
             browser.open("/profile");
         }
+        let marks: BTreeMap<&str, String> =
+            ["ada", "nora", "audrey"].map(|name| (name, seen(&ada.open(&url(app, name, "")), &url(app, name, "/roles")))).into();
         let mut works: Vec<Box<dyn FnOnce() -> Page + Send + '_>> = Vec::new();
         for round in 0..17 {
             for (name, browser) in &browsers {
                 let (browser, name) = (browser.twin(), *name);
                 let other = ["ada", "nora", "audrey"][(round + name.len()) % 3];
                 let end = ["/suspend", "/remove", "/roles"][round % 3];
-                let path = url(app, if round % 2 == 0 { name } else { other }, end);
-                works.push(Box::new(move || browser.post(&path, &[])));
+                let of = if round % 2 == 0 { name } else { other };
+                let path = url(app, of, end);
+                let seen = marks[of].clone();
+                let fields = if end == "/roles" { vec![("seen", seen)] } else { Vec::new() };
+                works.push(Box::new(move || browser.post(&path, &fields.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())));
             }
         }
         assert!(works.len() >= 50);
         let answers = at_once(works);
-        assert!(answers.iter().all(|status| [200, 303, 422, 403, 404].contains(status)), "{answers:?}");
+        assert!(answers.iter().all(|status| [200, 303, 422, 403, 404, 409].contains(status)), "{answers:?}");
         let left = app.read(|db| console_roles::admins(db, app.fixture.tenants["acme"]));
         assert!(left >= 1, "{answers:?}");
     }
@@ -109,18 +116,45 @@ both! {
         let developer = role(&ada.open(&url(app, "nora", "")), "Developer");
         let browsers: Vec<_> = (0..50).map(|_| ada.twin()).collect();
         led_to(&set_roles(&ada, app, "nora", &[]));
-        let targets = [id(app, "acme/nora"), id(app, "acme/audrey"), id(app, "acme/ada")];
+        let targets = ["nora", "audrey"].map(|name| {
+            let path = url(app, name, "/roles");
+            (seen(&ada.open(&url(app, name, "")), &path), path)
+        });
         let works = browsers
             .into_iter()
             .enumerate()
             .map(|(n, browser)| -> Box<dyn FnOnce() -> Page + Send + '_> {
-                let (path, developer) = (format!("/t/acme/members/{}/roles", targets[n % 2]), developer.clone());
-                Box::new(move || browser.post(&path, &[("role", &developer)]))
+                let ((seen, path), developer) = (targets[n % 2].clone(), developer.clone());
+                Box::new(move || browser.post(&path, &[("seen", &seen), ("role", &developer)]))
             })
             .collect();
         let answers = at_once(works);
         assert!(answers.iter().all(|status| [303, 422].contains(status)), "{answers:?}");
         assert_eq!(taken(app), 3);
+    }
+
+    fn a_role_that_is_edited_to_let_its_holders_own_keys_takes_seats(app) {
+        let acme = app.fixture.tenants["acme"];
+        app.write(|tx| keyward::store::members::give_built_in(tx, acme, app.fixture.members["acme/ada"], BuiltIn::Developer));
+        let ada = app.signed_in("ada");
+        led_to(&ada.submit("/t/acme/roles/new", &[("name", "Watcher"), ("p", "events.read")]));
+        led_to(&set_roles(&ada, app, "nora", &["Watcher"]));
+        led_to(&set_roles(&ada, app, "audrey", &["Auditor", "Watcher"]));
+        let path = ada.open("/t/acme/roles").attributes("th a[href*='/roles/']", "href").remove(0);
+        // ada, dora, emil and mia have one each; nora and audrey would take two more.
+        assert_eq!(taken(app), 4);
+        seats(app, 5);
+        let with_keys = [("p", "events.read"), ("p", "keys.manage_own")];
+        let refused = ada.submit(&path, &with_keys);
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.find("#p-e").unwrap().contains("All 5 seats of this tenant are taken"), "{}", refused.text());
+        assert_eq!(refused.attributes("input[name=p][checked]", "value").len(), 2, "what was ticked is kept");
+        assert_eq!(taken(app), 4);
+        assert_eq!(app.signed_in("nora").open("/t/acme/keys/new").status, 403);
+        seats(app, 6);
+        led_to(&ada.submit(&path, &with_keys));
+        assert_eq!(taken(app), 6);
+        assert_eq!(app.signed_in("nora").open("/t/acme/keys/new").status, 200);
     }
 
     fn a_setting_that_opens_own_keys_to_admins_takes_seats(app) {

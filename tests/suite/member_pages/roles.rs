@@ -35,7 +35,7 @@ both! {
         let key = format!("/t/acme/keys/{}", app.fixture.key("dora").id);
         assert_eq!(nora.open(&format!("{key}/disable")).status, 200);
         assert!(ada.open(&at).says("Nora Example"));
-        led_to(&ada.post(&at, &[("name", "Reader"), ("p", "keys.read_any")]));
+        led_to(&ada.submit(&at, &[("name", "Reader"), ("p", "keys.read_any")]));
         assert_eq!(nora.open(&format!("{key}/disable")).status, 403, "a change counts on the next request");
         assert_eq!(nora.open(&key).status, 200);
         led_to(&ada.submit(&format!("{at}/delete"), &[]));
@@ -59,14 +59,14 @@ both! {
         let nora = app.signed_in("nora");
         assert_eq!(nora.open("/t/acme/roles").status, 200);
         assert_eq!(nora.open("/t/acme/members").status, 403);
-        let refused = nora.post(&at, &[("name", "Settings keeper"), ("p", "settings.manage"), ("p", "members.manage")]);
+        let refused = nora.submit(&at, &[("name", "Settings keeper"), ("p", "settings.manage"), ("p", "members.manage")]);
         assert_eq!(refused.status, 422);
         assert_eq!(nora.open("/t/acme/members").status, 403);
         led_to(&set_roles(&ada, app, "nora", &["People keeper"]));
         let page = nora.open(&url(app, "nora", ""));
         assert!(offers(&page, "People keeper") && !offers(&page, "Tenant admin") && !offers(&page, "Developer"), "{}", page.text());
         let admin = role(&ada.open(&url(app, "nora", "")), "Tenant admin");
-        assert_eq!(nora.post(&url(app, "nora", "/roles"), &[("role", &admin)]).status, 422);
+        assert_eq!(nora.send(&page, &url(app, "nora", "/roles"), &[("role", &admin)]).status, 422);
         assert_eq!(nora.open(&url(app, "nora", "/access")).status, 403);
         assert_eq!(nora.open("/t/acme/roles/new").status, 403);
         let invited = nora.post("/t/acme/members/invite", &[("email", "x@acme.example"), ("role", &admin), ("resources", "all"), ("chosen", "")]);
@@ -87,7 +87,7 @@ both! {
         let at = make(&ada, "Maker", &["keys.manage_own"]);
         led_to(&set_roles(&ada, app, "emil", &["Maker"]));
         let key = app.fixture.key("emil");
-        let asked = ada.post(&at, &[("name", "Maker"), ("p", "events.read")]);
+        let asked = ada.submit(&at, &[("name", "Maker"), ("p", "events.read")]);
         assert_eq!(asked.status, 200);
         assert!(asked.says("Take own keys") && asked.says("key of emil"), "{}", asked.text());
         let asked = ada.open(&format!("{at}/delete"));

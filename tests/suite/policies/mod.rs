@@ -42,7 +42,10 @@ pub fn gives(admin: &Browser, member: &str, roles: &[&str]) -> Page {
     let page = admin.open(member);
     assert_eq!(page.status, 200, "{}", page.text());
     let ids: Vec<String> = roles.iter().map(|name| role(&page, name)).collect();
-    admin.post(&format!("{member}/roles"), &ids.iter().map(|id| ("role", id.as_str())).collect::<Vec<_>>())
+    let action = format!("{member}/roles");
+    let seen = page.form(&action).into_iter().find(|(name, _)| name == "seen").unwrap().1;
+    let fields: Vec<(&str, &str)> = std::iter::once(("seen", seen.as_str())).chain(ids.iter().map(|id| ("role", id.as_str()))).collect();
+    admin.post(&action, &fields)
 }
 
 /// The page of a member of acme.

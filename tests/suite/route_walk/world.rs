@@ -246,7 +246,7 @@ impl<'a> World<'a> {
             let made = keys::create(tx, &by, owner, &form, expiry, &format!("walk-{number}"), None)?;
             let id = made.key.id;
             if path.contains("/enable") {
-                keys::disable(tx, &by, id)?;
+                keys::disable(tx, &by, id, "")?;
             }
             if path.contains("/keys/delete") {
                 keys::revoke(tx, &by, id, "")?;

@@ -71,7 +71,7 @@ pub fn fill(app: &TestApp, slug: &str, count: usize, dice: &mut Dice) {
     let tenant = app.fixture.tenants[slug];
     let now = app.now();
     app.write(|tx| {
-        let owners: Vec<Owner> = members::search(tx, tenant, "", 100)?;
+        let owners: Vec<Owner> = members::search(tx, tenant, "", false, 100)?;
         let roles = access::roles(tx, tenant)?;
         let mut made: Vec<(Key, Owner)> = Vec::new();
         for at in 0..count {
@@ -114,6 +114,7 @@ pub fn fill(app: &TestApp, slug: &str, count: usize, dice: &mut Dice) {
                 old: None,
                 disabled_by: disabled.then(|| Actor { member: None, name: "x".into() }),
                 revoked_by: revoked.then(|| Actor { member: None, name: "x".into() }),
+                disable_reason: String::new(),
                 revoke_reason: String::new(),
                 last_used: (!maybe(dice, 3)).then(|| Use { at: now - Duration::days(dice.roll(60) as i64), ip: None }),
                 version: 1,
@@ -130,7 +131,7 @@ pub fn fill(app: &TestApp, slug: &str, count: usize, dice: &mut Dice) {
 fn known(app: &TestApp, tenant: TenantId, reach: &Reach) -> Vec<Known> {
     app.read(|db| {
         let all = grid::keys(db, reach, &(0..40_000).collect::<Vec<i64>>()[..])?;
-        let owners = members::search(db, tenant, "", 1000)?;
+        let owners = members::search(db, tenant, "", false, 1000)?;
         let roles = access::roles(db, tenant)?;
         Ok(all
             .into_iter()
@@ -257,7 +258,7 @@ fn walk(app: &TestApp, view: &View<'_>, order: Order, size: usize, wanted: &[i64
 }
 
 fn filters(app: &TestApp, tenant: TenantId, dice: &mut Dice, count: usize) -> Vec<Filter> {
-    let (owners, roles) = app.read(|db| Ok((members::search(db, tenant, "", 100)?, access::roles(db, tenant)?)));
+    let (owners, roles) = app.read(|db| Ok((members::search(db, tenant, "", false, 100)?, access::roles(db, tenant)?)));
     let texts = [
         "",
         "",

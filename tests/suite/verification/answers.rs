@@ -161,7 +161,7 @@ both! {
         assert_eq!(now(), "owner_inactive");
         app.write(|tx| members::set_suspended(tx, acme, dora, false));
         assert_eq!(now(), "valid");
-        act(app, "dora", |tx, by| act_keys::disable(tx, by, id));
+        act(app, "dora", |tx, by| act_keys::disable(tx, by, id, ""));
         assert_eq!(now(), "disabled");
         act(app, "dora", |tx, by| {
             let version = keys::find(tx, &by.acting().unwrap().reach(), id)?.unwrap().version;
