@@ -29,20 +29,20 @@ pub mod schema;
 pub mod sessions;
 pub mod sign_in_failures;
 pub mod tenants;
-mod turns;
 pub mod usage;
 pub mod use_journal;
 
 use std::{
     ops::{Deref, DerefMut},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use diesel::{connection::SimpleConnection as _, prelude::*, r2d2::Pool};
 
 pub(crate) use conn::per_backend;
 pub use conn::{Address, AnyConn};
-use turns::Turns;
+use parking_lot::FairMutex;
 
 use crate::{
     domain::{
@@ -189,6 +189,9 @@ impl Tx<'_> {
     }
 }
 
+/// How long a writer waits for its turn: as long as SQLite's own busy timeout.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 type OnCommit = dyn Fn(&[Change]) + Send + Sync;
 
 /// The database.
@@ -198,8 +201,9 @@ pub struct Store {
     address: Address,
     secrets: Arc<Secrets>,
     on_commit: Arc<OnceLock<Box<OnCommit>>>,
-    /// PostgreSQL has many writers at once.
-    turns: Option<Arc<Turns>>,
+    /// SQLite lets one write at a time and has the others look again after pauses that grow: who writes again and again leaves them
+    /// next to no moment. Here they go in the order in which they came. PostgreSQL has many writers at once.
+    turns: Option<Arc<FairMutex<()>>>,
 }
 
 /// Hands out [`Db`]s.
@@ -291,7 +295,7 @@ impl Store {
     /// whether the commit took place.
     pub fn write<T, E: From<StoreError>>(&self, now: Time, f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         // Who waits for their turn holds no connection that others could read with.
-        let _turn = self.turns.as_deref().map(|turns| turns.take().ok_or(StoreError::Busy)).transpose()?;
+        let _turn = self.turns.as_deref().map(|turns| turns.try_lock_for(PATIENCE).ok_or(StoreError::Busy)).transpose()?;
         let mut db = self.checkout()?;
         // A deferred SQLite transaction that reads and then writes fails at once in spite of the busy timeout.
         let begin = if db.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" };
