@@ -184,6 +184,7 @@ impl Killed {
             current: SecretFacts { made_at, made_by: "Ada Example".into(), last_used: None },
             old: None,
             disabled_by: None,
+            disable_reason: String::new(),
             revoked_by: None,
             revoke_reason: String::new(),
             last_used: None,
