@@ -77,7 +77,7 @@ impl ListQuery {
 }
 
 /// How many mails to read for one page: one more says that there are older ones.
-pub(super) const READ: i64 = PAGE as i64 + 1;
+pub(super) const READ: i64 = 51;
 
 /// A mail of the list, with what it says, and of a digest how many keys are in it.
 pub(super) type Listed = (Row, Contents, usize);

@@ -62,13 +62,18 @@ both! {
         assert!(one.says("550 5.1.1 no such mailbox") && one.says("Password reset") && alone.says("Root Example"), "{}\n{}", one.text(), alone.text());
         assert!([&one, &alone, &list].iter().all(|page| !page.body.replace("kwr_…", "").contains("kwr_")));
 
+        let before = app.read(|db| events::verify(db, &app.app.secrets, events::INSTALLATION)).unwrap();
         let answer = root.submit_to(&format!("{MAIL}/{id}"), &format!("{MAIL}/{id}/send"), &[]);
         assert_eq!(answer.status, 303);
+        assert_eq!(app.read(|db| events::verify(db, &app.app.secrets, events::INSTALLATION)).unwrap(), before + 1);
         assert!(root.follow(answer).says("The mail leaves again in a moment."));
         assert_eq!(of_no_tenant(app)[0].state(), State::Waiting);
         assert!(!root.open("/installation/tenants").says("could not be delivered"));
-        assert!(root.submit_to(MAIL, &format!("{MAIL}/{id}/send"), &[]).status == 303 && root.open(MAIL).says("Waiting"));
-        app.read(|db| events::verify(db, &app.app.secrets, events::INSTALLATION)).unwrap();
+        let events = || app.read(|db| events::verify(db, &app.app.secrets, events::INSTALLATION)).unwrap();
+        let before = events();
+        let answer = root.post(&format!("{MAIL}/{id}/send"), &[]);
+        assert!(root.follow(answer).says("This mail has not failed, so there is nothing to send again."));
+        assert_eq!(events(), before);
         app.app.post.round().unwrap();
         assert_eq!(of_no_tenant(app)[0].state(), State::Sent);
     }

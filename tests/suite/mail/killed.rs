@@ -232,7 +232,7 @@ impl Killed {
             let (owner, key) = (world.owners[n % OWNERS], world.keys[n % OWNERS]);
             let name = format!("made {n}");
             let new = format!("/t/acme/keys/new?owner={owner}");
-            let change = format!("/t/acme/keys/{key}/{}", if n / OWNERS % 2 == 0 { "disable" } else { "enable" });
+            let change = format!("/t/acme/keys/{key}/{}", if (n / OWNERS).is_multiple_of(2) { "disable" } else { "enable" });
             let answer = ada.attempt(&new).filter(|page| page.status == 200);
             let answer = answer.and_then(|page| ada.attempt_send(&page, "/t/acme/keys/new", &[("name", &name), ("owner", &owner.to_string())]));
             match answer {
@@ -336,7 +336,8 @@ impl Killed {
             }
         }
         let mut due = due.to_vec();
-        (told.sort_unstable(), due.sort_unstable());
+        told.sort_unstable();
+        due.sort_unstable();
         assert_eq!(told, due);
 
         // Each change has its event and stands in one mail.
