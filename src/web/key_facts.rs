@@ -1,6 +1,6 @@
 //! A key with what its pages tell of it, and what the member who looks at it may do with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use super::{error::WebError, session::Member};
 use crate::{
@@ -66,8 +66,8 @@ pub fn load(db: &mut Db, reach: &Reach, tenant: &Tenant, id: KeyId) -> Result<Op
 pub fn owners_permissions(db: &mut Db, tenant: &Tenant, keys: &[Key]) -> Result<HashMap<MemberId, Permissions>, StoreError> {
     let mut found = HashMap::new();
     for key in keys.iter().filter(|key| is_management(key)) {
-        if !found.contains_key(&key.owner) {
-            found.insert(key.owner, members::permissions(db, tenant, key.owner)?.0);
+        if let Entry::Vacant(unknown) = found.entry(key.owner) {
+            unknown.insert(members::permissions(db, tenant, key.owner)?.0);
         }
     }
     Ok(found)

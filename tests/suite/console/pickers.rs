@@ -50,3 +50,20 @@ fn an_owner_is_found_while_one_types() {
         assert!(ada.complaints().is_empty(), "{:?}", ada.complaints());
     }
 }
+
+#[test]
+fn a_save_that_came_second_is_stopped_and_says_so_accessibly() {
+    let app = spawn(Backend::Sqlite);
+    let ada = signed_in(&app, "ada", DESKTOP);
+    let path = format!("/t/acme/members/{}/access", app.fixture.members["acme/emil"]);
+    ada.goto(&path);
+    let (acme, emil) = (app.fixture.tenants["acme"], app.fixture.members["acme/emil"]);
+    app.write(|tx| keyward::store::access::set_resources(tx, acme, emil, &keyward::domain::access::ResourceSet::All));
+    ada.click("checkbox", "site:hamburg");
+    ada.click("button", "Save access");
+    ada.sees("Nothing was saved.");
+    ada.is_accessible("a stopped save");
+    ada.click("button", "Save access");
+    ada.wait_until(|at| at != path);
+    ada.sees("site:hamburg");
+}
