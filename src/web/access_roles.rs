@@ -105,6 +105,8 @@ struct RolePage {
     /// How many scopes there are beside those that are shown.
     others: bool,
     holders: Option<Holders>,
+    /// What somebody else saved while the form was open.
+    newer: Vec<(&'static str, String)>,
 }
 
 fn crumbs(member: &Member) -> Vec<Link> {
@@ -113,6 +115,10 @@ fn crumbs(member: &Member) -> Vec<Link> {
 
 /// The form: every chosen scope, then the first others that its filter finds.
 async fn page(member: &Member, form: Form, role: Option<AccessRoleId>) -> WebResult {
+    drawn(member, form, role, Vec::new()).await
+}
+
+async fn drawn(member: &Member, form: Form, role: Option<AccessRoleId>, newer: Vec<(&'static str, String)>) -> WebResult {
     let chosen: Vec<String> = form.all("scope").map(str::to_owned).collect();
     let text = picker::sought(form.text("find_scope"));
     let read = move |db: &mut Db, reach: &Reach| {
@@ -140,9 +146,10 @@ async fn page(member: &Member, form: Form, role: Option<AccessRoleId>) -> WebRes
         offered,
         others,
         holders,
+        newer,
         form,
     };
-    show_as(status_of(&page.form), &page)
+    show_as(if page.newer.is_empty() { status_of(&page.form) } else { StatusCode::CONFLICT }, &page)
 }
 
 /// `GET /t/{tenant}/access/roles/new`
@@ -227,9 +234,11 @@ pub async fn save(member: Member, path: Path<(String, AccessRoleId)>, mut form: 
         Err(AccessError::AsksForRole(holders)) => ask_change(&member, &form, &before, &role, holders, confirmed.is_some()),
         Err(AccessError::Changed) => {
             let now = find(&member, before.id).await?;
-            let mut form = filled(&now);
-            form.wrong("", AccessError::Changed);
-            page(&member, form, Some(now.id)).await
+            form.set("seen", now.mark());
+            let scopes: Vec<&str> = now.scopes.iter().map(Scope::as_str).collect();
+            let about = if now.description.is_empty() { "Nothing".to_owned() } else { now.description.clone() };
+            let newer = vec![("Name", now.name.clone()), ("What it is for", about), ("Scopes", scopes.join(", "))];
+            drawn(&member, form, Some(now.id), newer).await
         }
         Err(error) => {
             place(&member, &mut form, error, "name")?;

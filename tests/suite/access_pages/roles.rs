@@ -96,8 +96,13 @@ both! {
         let (first, second) = (ada.open(&url), ada.open(&url));
         done(&ada, ada.send(&first, &url, &[("description", "Mine")]), "saved");
         let page = ada.send(&second, &url, &[("description", "Yours")]);
-        assert_eq!(page.status, 422);
-        assert!(page.says("was changed in the meantime") && page.form(&url).contains(&("description".into(), "Mine".into())), "{}", page.text());
+        assert_eq!(page.status, 409);
+        let says = page.find("section[role=alert]").unwrap();
+        assert!(says.contains("Nothing was saved.") && says.contains("What it is for Mine") && says.contains("Scopes invoices:read"), "{says}");
+        assert!(page.form(&url).contains(&("description".into(), "Yours".into())), "what was typed is kept");
+        assert_eq!(ada.open(&url).attributes("#description", "value"), ["Mine"]);
+        done(&ada, ada.send(&page, &url, &[]), "saved");
+        assert_eq!(ada.open(&url).attributes("#description", "value"), ["Yours"]);
     }
 
     fn faults_of_a_role_stand_at_their_fields_and_what_was_ticked_stays(app) {
