@@ -84,6 +84,7 @@ pub mod leave;
 pub mod mail;
 pub mod mail_views;
 pub mod member;
+pub mod member_access;
 mod member_fields;
 pub mod member_help;
 pub mod member_remove;
@@ -236,8 +237,8 @@ pub fn urls() -> Pages {
             .route("/t/{tenant}/members/{member}/details", post().to(member::edit_service))
             .route("/t/{tenant}/members/{member}/keepers", post().to(member::add_keeper))
             .route("/t/{tenant}/members/{member}/keepers/{keeper}/remove", post().to(member::remove_keeper))
-            .route("/t/{tenant}/members/{member}/access", get().to(member::ask_access))
-            .route("/t/{tenant}/members/{member}/access", post().to(member::set_access))
+            .route("/t/{tenant}/members/{member}/access", get().to(member_access::ask_access))
+            .route("/t/{tenant}/members/{member}/access", post().to(member_access::set_access))
             .route("/t/{tenant}/roles", get().to(roles::list))
             .route("/t/{tenant}/roles/new", get().to(roles::ask_new))
             .route("/t/{tenant}/roles/new", post().to(roles::create))
