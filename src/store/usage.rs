@@ -127,19 +127,19 @@ pub fn secrets_used(tx: &mut Tx<'_>, uses: &[SecretUse]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The hashes of the secrets of these keys, the current one first; a key that is gone is left out.
+/// Whose these keys are, with the hashes of their secrets, the current one first; a key that is gone is left out.
 ///
 /// # Errors
 /// The database is away.
-pub fn secrets(db: &mut Db, keys: &[KeyId]) -> Result<HashMap<KeyId, Vec<SecretHash>>, StoreError> {
+pub fn secrets(db: &mut Db, keys: &[KeyId]) -> Result<HashMap<KeyId, (TenantId, Vec<SecretHash>)>, StoreError> {
     let mut found = HashMap::with_capacity(keys.len());
     for chunk in keys.chunks(500) {
         let ids = chunk.iter().map(KeyId::as_str);
-        let rows: Vec<(String, Vec<u8>, Option<Vec<u8>>)> =
-            table::table.filter(table::id.eq_any(ids)).select((table::id, table::hash, table::old_hash)).load(db.conn())?;
-        for (id, hash, old) in rows {
+        let rows: Vec<(i64, String, Vec<u8>, Option<Vec<u8>>)> =
+            table::table.filter(table::id.eq_any(ids)).select((table::tenant_id, table::id, table::hash, table::old_hash)).load(db.conn())?;
+        for (tenant, id, hash, old) in rows {
             let hashes = [Some(hash), old].into_iter().flatten().filter_map(|hash| Some(SecretHash(hash.try_into().ok()?)));
-            found.extend(KeyId::parse(&id).map(|id| (id, hashes.collect())));
+            found.extend(KeyId::parse(&id).map(|id| (id, (TenantId::from_row(tenant), hashes.collect()))));
         }
     }
     Ok(found)

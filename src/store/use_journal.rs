@@ -1,6 +1,6 @@
 //! The journal of uses: where much was used in a second, one row a bucket says it all, and is folded into the keys' own rows later.
 //! A row is taken in the transaction that applies it, so a process that dies in between leaves it to the next, and two processes
-//! never take the same one. What a row says is `verify`'s affair; each line in it names its tenant.
+//! never take the same one. What a row says is `verify`'s affair; whose a key is, its own row says.
 
 use diesel::{
     prelude::*,

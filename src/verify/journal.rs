@@ -10,10 +10,7 @@ use smallvec::SmallVec;
 
 use super::tally::{Hours, KeyTally, LastUse, write_keys};
 use crate::{
-    domain::{
-        ids::{KeyId, TenantId},
-        time::Time,
-    },
+    domain::{ids::KeyId, time::Time},
     store::{Store, StoreError, Tx, usage, use_journal},
 };
 
@@ -23,7 +20,6 @@ const KEYS_AT_A_TIME: usize = 1000;
 /// What happened to a key, as the journal keeps it: a row is one line after the other.
 #[derive(Serialize, Deserialize)]
 struct Line {
-    tenant: i64,
     key: [u8; 16],
     hours: Hours,
     uses: SmallVec<[LineUse; 1]>,
@@ -85,8 +81,8 @@ fn write(tx: &mut Tx<'_>, lines: &[Line]) -> Result<(), StoreError> {
     for line in lines {
         let Some(id) = line.id() else { continue };
         // Of a key that is deleted by now there is nothing to write.
-        let Some(known) = secrets.get(&id) else { continue };
-        let mut tally = KeyTally::new(TenantId::from_row(line.tenant));
+        let Some((tenant, known)) = secrets.get(&id) else { continue };
+        let mut tally = KeyTally::new(*tenant);
         line.hours.iter().for_each(|(hour, accepted, refused)| tally.add_hour(*hour, *accepted, *refused));
         for (start, at, ip) in &line.uses {
             if let (Some(hash), Some(at)) = (known.iter().find(|hash| hash.0.starts_with(start)), Time::from_timestamp_micros(*at)) {
@@ -103,7 +99,6 @@ fn write(tx: &mut Tx<'_>, lines: &[Line]) -> Result<(), StoreError> {
 impl Line {
     fn of(id: KeyId, tally: &KeyTally) -> Self {
         Self {
-            tenant: tally.tenant.number(),
             key: id.bytes(),
             hours: tally.hours.clone(),
             uses: tally.uses.iter().map(|last| (start(&last.hash.0), last.at.timestamp_micros(), last.ip)).collect(),
