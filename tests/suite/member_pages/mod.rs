@@ -3,6 +3,7 @@
 mod hand_over;
 mod help;
 mod invitations;
+mod joined;
 mod leaving;
 mod more_than_ten;
 mod newer;
