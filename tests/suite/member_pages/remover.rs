@@ -1,6 +1,6 @@
 //! What each console permission alone opens of members and their keys.
 
-use super::{led_to, set_roles, url};
+use super::{led_to, set, set_roles, url};
 use crate::{access_pages, support::browser::Browser};
 
 /// Makes a console role with these permissions.
@@ -34,6 +34,25 @@ both! {
         assert!(row.contains("Active") && row.contains("203.0.113.9"), "{row}");
         led_to(&nora.send(&page, &at, &[("all", "revoke")]));
         assert_eq!(app.verify(&key.token), "owner_inactive");
+    }
+
+    fn the_overview_with_its_charts_is_for_who_reads_every_key(app) {
+        let ada = app.signed_in("ada");
+        make(&ada, "Key reader", &["keys.read_any"]);
+        led_to(&set_roles(&ada, app, "nora", &["Key reader"]));
+        let (nora, dora) = (app.signed_in("nora"), app.signed_in("dora"));
+        let page = nora.open("/t/acme");
+        assert_eq!((page.status, page.path.as_str()), (200, "/t/acme"));
+        assert!(page.says("key of emil") && page.says("key of ci") && !page.says("key of gus"), "{}", page.text());
+        assert_eq!(nora.get(&format!("/t/acme/keys/{}", app.fixture.key("emil").id)).status, 200);
+        // Others see the chart of their own keys, on their pages.
+        assert!(dora.open("/t/acme").path.starts_with("/profile"));
+        assert_eq!(dora.get(&format!("/t/acme/keys/{}", app.fixture.key("dora").id)).status, 200);
+        assert_eq!(dora.get(&format!("/t/acme/keys/{}", app.fixture.key("emil").id)).status, 404);
+        led_to(&set_roles(&ada, app, "nora", &[]));
+        assert!(nora.open("/t/acme").path.starts_with("/profile"));
+        set(app, |settings| settings.admins_see_all = false);
+        assert!(ada.open("/t/acme").path.starts_with("/profile"));
     }
 
     fn managing_access_alone_opens_the_access_pages_and_nothing_else(app) {
