@@ -358,7 +358,16 @@ fn join(tx: &mut Tx<'_>, by: &By, open: &Open, account: &Account) -> Result<Memb
         }
     }
     if let Some(chosen) = &offer.resources {
-        access::set_resources(tx, tenant.id, member, &ResourceSet::Chosen(chosen.clone()))?;
+        let mut left = chosen.clone();
+        for pattern in chosen {
+            // What was removed meanwhile would otherwise come back with this member alone.
+            if let ResourcePattern::One(resource) = pattern
+                && !resources::has(tx, tenant.id, resource)?
+            {
+                left.remove(pattern);
+            }
+        }
+        access::set_resources(tx, tenant.id, member, &ResourceSet::Chosen(left))?;
     }
     let details = json!({ "email": account.email, "invited_by": offer.by_name, "roles": open.role_names });
     let mut event = by.event(Action::MemberJoined, ("member", &member.to_string(), &account.name), details);

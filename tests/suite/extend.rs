@@ -244,6 +244,29 @@ both! {
         assert!(reader.open(&url).says("key of dora"), "the mail named it, too");
     }
 
+    fn a_renew_starts_the_count_of_extensions_anew(app) {
+        ten_days_before(app);
+        let ada = app.signed_in("ada");
+        assert_eq!(ada.submit_to("/t/acme/settings", "/t/acme/settings/life", &[("extensions", "1")]).status, 303);
+        let (_, first) = mailed(app, "dora@acme.example", Role::Owner);
+        let reader = app.browser();
+        assert_eq!(reader.press(&first).status, 200);
+        assert_eq!(key(app).extensions, 1);
+        // Past the first extension of 14 days.
+        app.advance(days(14));
+        let (_, second) = mailed(app, "dora@acme.example", Role::Owner);
+        gone(&reader.open(&second), "as often as its tenant allows");
+        let dora = app.signed_in("dora");
+        assert_eq!(dora.submit(&format!("/t/acme/keys/{}/renew", app.fixture.key("dora").id), &[]).status, 303);
+        assert_eq!(key(app).extensions, 0);
+        // Ten days before the new one.
+        let renewed = expiry(app);
+        app.advance(renewed - app.now() - days(10));
+        let (_, third) = mailed(app, "dora@acme.example", Role::Owner);
+        assert_eq!(reader.press(&third).status, 200);
+        assert_eq!((expiry(app), key(app).extensions), (renewed + days(14), 1));
+    }
+
     fn a_link_dies_with_the_grace(app) {
         ten_days_before(app);
         let (_, url) = mailed(app, "dora@acme.example", Role::Owner);

@@ -49,6 +49,21 @@ both! {
         assert!(matches!(check(app), Err(ChainFault::Checkpoint(_))), "{:?}", check(app));
     }
 
+    fn counters_go_after_400_days_where_the_tenant_says_nothing_else(app) {
+        let (acme, key, now) = (app.fixture.tenants["acme"], app.fixture.key("dora").id, app.now());
+        let hours: Vec<HourCount> = (0..24)
+            .map(|n| HourCount { tenant: acme, key, hour: (now - Duration::hours(n)).timestamp() / 3600, accepted: 1, refused: 0 })
+            .collect();
+        app.write(|tx| usage::insert_many(tx, &hours));
+        // The oldest is then 399 days and 23 hours old.
+        app.advance(days(399));
+        app.app.timetable.round().unwrap();
+        assert_eq!(app.read(|db| keys::usage_since(db, acme, key, now - days(10))).len(), 24);
+        app.advance(days(2));
+        app.app.timetable.round().unwrap();
+        assert_eq!(app.read(|db| keys::usage_since(db, acme, key, now - days(10))).len(), 0);
+    }
+
     fn counters_go_after_the_days_that_the_tenant_keeps_them(app) {
         let (acme, key, now) = (app.fixture.tenants["acme"], app.fixture.key("dora").id, app.now());
         let hours: Vec<HourCount> = (0..48)

@@ -89,6 +89,34 @@ both! {
         assert_eq!(codes, ["rolled", "rolled", "valid"]);
     }
 
+    fn rolling_again_keeps_what_the_tenant_says_where_nobody_chooses(app) {
+        let gateway = gateway(app);
+        let ada = app.signed_in("ada");
+        // Whether the second secret was used before the third is made: with *the secret in use* each would keep the other.
+        for (rule, used, expected) in [
+            ("original", true, ["valid_in_grace", "rolled", "valid"]),
+            ("latest", false, ["rolled", "valid_in_grace", "valid"]),
+            ("none", true, ["rolled", "rolled", "valid"]),
+        ] {
+            led_to(&ada.submit_to("/t/acme/settings", "/t/acme/settings/life", &[("keep", rule)]));
+            assert_eq!(ada.open("/t/acme/settings").attributes("#keep option[selected]", "value"), [rule]);
+            let dora = app.signed_in("dora");
+            let (first, id) = token_of(&create(&dora, &[("name", rule)]));
+            let roll = || dora.open(&url(&id, "/roll"));
+            let (second, _) = token_of(&dora.send(&roll(), &url(&id, "/roll"), &[("totp", &app.code("dora"))]));
+            if used {
+                assert_eq!(code_of(app, &gateway, &second), "valid");
+                app.app.gate.verifier.write_tallies();
+            }
+            let again = roll();
+            assert_eq!(again.attributes("input[name=keep][checked]", "value"), [rule]);
+            let (third, _) = token_of(&dora.send(&again, &url(&id, "/roll"), &[("totp", &app.code("dora"))]));
+            assert_eq!([&first, &second, &third].map(|token| code_of(app, &gateway, token)), expected, "{rule}");
+        }
+        let wrong = ada.submit_to("/t/acme/settings", "/t/acme/settings/life", &[("keep", "both")]);
+        assert!([400, 422].contains(&wrong.status), "{}", wrong.status);
+    }
+
     fn a_disabled_key_is_refused_until_it_is_enabled(app) {
         let gateway = gateway(app);
         let dora = app.signed_in("dora");

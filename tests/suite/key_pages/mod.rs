@@ -6,6 +6,8 @@ mod keepers;
 mod life;
 mod looks;
 mod management;
+mod off;
+mod offers;
 mod refusals;
 mod tenant_rules;
 mod turns;

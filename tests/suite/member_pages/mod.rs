@@ -3,11 +3,14 @@
 mod hand_over;
 mod help;
 mod invitations;
+mod joined;
 mod leaving;
+mod more_than_ten;
 mod newer;
 mod one_member;
 mod pickers;
 mod races;
+mod remover;
 mod roles;
 mod very_many;
 
