@@ -95,7 +95,7 @@ impl<'a> Query<'a> {
         format!("k.tenant_id = {}", self.view.reach.tenant().number())
     }
 
-    pub(super) fn in_owners(&self) -> Option<String> {
+    fn in_owners(&self) -> Option<String> {
         self.owners.as_ref().map(|owners| if owners.is_empty() { "1 = 0".into() } else { format!("k.owner_id IN ({})", numbers(owners)) })
     }
 
@@ -128,7 +128,7 @@ impl<'a> Query<'a> {
     }
 
     /// The text looked for in one row that is at hand anyway.
-    pub(super) fn text_of_row(&self, sql: &mut Sql) {
+    fn text_of_row(&self, sql: &mut Sql) {
         let Some(needle) = &self.needle else { return };
         sql.add(if self.postgres { " AND (strpos(k.search, " } else { " AND (instr(k.search, " }).bind(needle.clone()).add(") > 0");
         if !self.roles.is_empty() {

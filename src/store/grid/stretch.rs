@@ -53,7 +53,7 @@ impl Query<'_> {
     }
 
     /// The next keys that were not used for 30 days: those that never were lie in the index by creation, the others do not.
-    pub(super) fn unused(&self, db: &mut Db, tab: Tab, order: Order, after: Option<(&Value, i64)>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    fn unused(&self, db: &mut Db, tab: Tab, order: Order, after: Option<(&Value, i64)>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let filter = Filter { used: Some(UsedFilter::Never), ..self.view.filter.clone() };
         let view = View { filter: &filter, ..self.view.clone() };
         let never = Query { view: &view, postgres: self.postgres, needle: None, roles: Vec::new(), owners: self.owners.clone() };
@@ -65,7 +65,7 @@ impl Query<'_> {
     }
 
     /// What the next [`TRY_NEWEST`] keys hold.
-    pub(super) fn newest(&self, db: &mut Db, tab: Tab, order: Order, after: Option<(&Value, i64)>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    fn newest(&self, db: &mut Db, tab: Tab, order: Order, after: Option<(&Value, i64)>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut sql = Sql::default();
         let (direction, sign) = if order.descending { ("DESC", '<') } else { ("ASC", '>') };
         let others = self.has_others(Driver::Everything);
@@ -89,7 +89,7 @@ impl Query<'_> {
         load(db, &sql)
     }
 
-    pub(super) fn stretch(
+    fn stretch(
         &self,
         db: &mut Db,
         driver: Driver,
@@ -115,7 +115,7 @@ impl Query<'_> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn phase(
+    fn phase(
         &self,
         db: &mut Db,
         driver: Driver,
