@@ -29,7 +29,7 @@ struct Postponed {
 }
 
 const SQLITE_INDEXES: &str = "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'keys' AND sql IS NOT NULL AND (type = 'index' OR name = 'keys_search_insert') ORDER BY rowid";
-const POSTGRES_INDEXES: &str = "SELECT i.indexname::text AS name, i.indexdef AS sql FROM pg_indexes i WHERE i.schemaname = current_schema() AND i.tablename = 'keys' AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conname = i.indexname) ORDER BY i.indexname";
+const POSTGRES_INDEXES: &str = "SELECT i.indexname::text AS name, i.indexdef AS sql FROM pg_indexes i WHERE i.schemaname = current_schema() AND i.tablename IN ('keys', 'keys_search') AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conname = i.indexname) ORDER BY i.indexname";
 
 impl Store {
     /// As [`Store::write`], with the indexes of the keys made at the end. Nobody else can write, nor on PostgreSQL read a key, meanwhile.
@@ -48,7 +48,7 @@ impl Store {
         self.read(|db| {
             let statements: &[&str] = match db.conn() {
                 AnyConn::Sqlite(_) => &["PRAGMA wal_checkpoint(TRUNCATE)"],
-                AnyConn::Postgres(_) => &["SET statement_timeout = 0", "VACUUM keys", "SET statement_timeout = '5s'"],
+                AnyConn::Postgres(_) => &["SET statement_timeout = 0", "VACUUM keys, keys_search", "SET statement_timeout = '5s'"],
             };
             statements.iter().try_for_each(|statement| per_backend!(db.conn(), |inner| inner.batch_execute(statement)))?;
             Ok::<(), StoreError>(())
@@ -85,7 +85,7 @@ fn catch_up(tx: &mut Tx<'_>, postponed: &Postponed) -> Result<(), StoreError> {
              PRAGMA cache_size = -8000;",
             postponed.newest
         ))?,
-        AnyConn::Postgres(inner) => inner.batch_execute("ANALYZE keys")?,
+        AnyConn::Postgres(inner) => inner.batch_execute("ANALYZE keys, keys_search")?,
     }
     Ok(())
 }

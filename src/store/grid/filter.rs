@@ -126,12 +126,12 @@ impl Sort {
 
     pub(super) const fn column(self) -> &'static str {
         match self {
-            Self::Name => "k.name_folded",
-            Self::Owner => "k.owner_folded",
-            Self::Created => "k.seq",
-            Self::Changed => "k.changed_at",
-            Self::Expires => "k.expires_at",
-            Self::LastUsed => "k.last_used_at",
+            Self::Name => "name_folded",
+            Self::Owner => "owner_folded",
+            Self::Created => "seq",
+            Self::Changed => "changed_at",
+            Self::Expires => "expires_at",
+            Self::LastUsed => "last_used_at",
         }
     }
 

@@ -8,6 +8,7 @@ mod count;
 mod filter;
 mod query;
 mod row;
+mod sample;
 mod stretch;
 mod usage;
 
@@ -81,18 +82,23 @@ fn find(db: &mut Db, query: &Query<'_>, order: Order) -> Result<(Found, Counts),
         }
         Gathered::Some(sample) => sample,
     };
-    let counts = query.wide_counts(db, sample)?;
-    // A status that few keys have is complete, too: its keys may lie anywhere in the order.
-    if tab != Tab::All && query.status_count(db, tab)? <= MOST {
-        let mut rows = query.gather(db, Driver::Tab(tab), order.sort, MOST)?;
-        rows.retain(|row| row.hit == 1);
-        let mut counts = counts;
-        if let Some(at) = Tab::ALL.iter().position(|(t, ..)| *t == tab) {
-            counts[at] = Count::capped(rows.len());
-        }
-        return Ok((Found::Complete(sorted(rows, order)), counts));
+    let mut counts = query.wide_counts(db, sample)?;
+    let Some(rows) = of_few(db, query, order)? else { return Ok((Found::Wide, counts)) };
+    if let Some(at) = Tab::ALL.iter().position(|(t, ..)| *t == tab) {
+        counts[at] = Count::capped(rows.len());
     }
-    Ok((Found::Wide, counts))
+    Ok((Found::Complete(rows), counts))
+}
+
+/// A status that few keys have is complete, too: its keys may lie anywhere in the order.
+fn of_few(db: &mut Db, query: &Query<'_>, order: Order) -> Result<Option<Vec<Row>>, StoreError> {
+    let tab = query.view.filter.tab;
+    if tab == Tab::All || query.status_count(db, tab)? > MOST {
+        return Ok(None);
+    }
+    let mut rows = query.gather(db, Driver::Tab(tab), order.sort, MOST)?;
+    rows.retain(|row| row.hit == 1);
+    Ok(Some(sorted(rows, order)))
 }
 
 /// One page of `size` keys at a place in the order; the first one without a place.
@@ -140,6 +146,23 @@ pub fn page(db: &mut Db, view: &View<'_>, order: Order, at: Option<&Cursor>, siz
         rows.first().filter(|_| has_before).map(|row| row.cursor(false, before.saturating_sub(u64::try_from(size).unwrap_or(0)), order.sort));
     let seqs: Vec<i64> = rows.drain(..).map(|row| row.seq).collect();
     Ok(Page { keys: by_seq(db, view.reach, &seqs)?, counts, order, sortable, before, next, previous })
+}
+
+/// The first `size` keys of an order, without the counts that a page has.
+///
+/// # Errors
+/// The database is away.
+pub fn first(db: &mut Db, view: &View<'_>, order: Order, size: usize) -> Result<Vec<Key>, StoreError> {
+    let query = Query::new(db, view)?;
+    let rows = match query.complete(db, order.sort)? {
+        Gathered::All(rows) => sorted(rows.into_iter().filter(|row| row.is_in(view.filter.tab, view)).collect(), order),
+        Gathered::Some(_) => match of_few(db, &query, order)? {
+            Some(rows) => rows,
+            None => query.stream(db, view.filter.tab, order, None, size)?,
+        },
+    };
+    let seqs: Vec<i64> = rows.iter().take(size).map(|row| row.seq).collect();
+    by_seq(db, view.reach, &seqs)
 }
 
 /// The page of a complete list at a place: its rows, how many come before, whether there are any before and after.

@@ -7,6 +7,7 @@ use super::{
     count::{Count, Counts},
     filter::{AccessFilter, Sort, Tab, UsedFilter},
     row::{Row, merge},
+    sample::Sample,
 };
 use crate::{
     domain::{ids::TenantId, time::days},
@@ -52,7 +53,7 @@ pub(super) enum Gathered {
     /// Every one.
     All(Vec<Row>),
     /// Too many; some of them, where the text was looked for.
-    Some(Option<Vec<Row>>),
+    Some(Option<Sample>),
 }
 
 /// What a gathering starts from.
@@ -107,11 +108,21 @@ impl<'a> Query<'a> {
         })
     }
 
-    pub(super) fn used(&self) -> Option<String> {
+    fn used(&self, driver: Driver) -> Option<String> {
+        let used = self.column(driver, "last_used_at");
         Some(match self.view.filter.used? {
-            UsedFilter::Never => "k.last_used_at IS NULL".into(),
-            UsedFilter::NotFor30Days => format!("(k.last_used_at IS NULL OR k.last_used_at < {})", micros(self.view.now - days(30))),
+            UsedFilter::Never => format!("{used} IS NULL"),
+            UsedFilter::NotFor30Days => format!("({used} IS NULL OR {used} < {})", micros(self.view.now - days(30))),
         })
+    }
+
+    /// A column of a key that PostgreSQL's table of texts does not have.
+    fn column(&self, driver: Driver, name: &str) -> String {
+        if self.postgres && driver == Driver::Text {
+            format!("(SELECT whole.{name} FROM keys whole WHERE whole.tenant_id = k.tenant_id AND whole.seq = k.seq)")
+        } else {
+            format!("k.{name}")
+        }
     }
 
     pub(super) fn tab(&self, tab: Tab) -> Option<String> {
@@ -150,7 +161,7 @@ impl<'a> Query<'a> {
             sql.add(format!(" AND {access}"));
         }
         if !matches!(driver, Driver::Used | Driver::UsedLongAgo)
-            && let Some(used) = self.used()
+            && let Some(used) = self.used(driver)
         {
             sql.add(format!(" AND {used}"));
         }
@@ -179,7 +190,7 @@ impl<'a> Query<'a> {
                 sql.add(format!(" FROM {} WHERE {tenant} AND {access}", self.keys(index)));
             }
             Driver::Used => {
-                let used = self.used().unwrap_or_else(|| "1 = 1".into());
+                let used = self.used(driver).unwrap_or_else(|| "1 = 1".into());
                 sql.add(format!(" FROM {} WHERE {tenant} AND {used}", self.keys("keys_by_use")));
             }
             Driver::UsedLongAgo => {
@@ -209,7 +220,7 @@ impl<'a> Query<'a> {
                 let needle = self.needle.clone().unwrap_or_default();
                 if self.postgres {
                     // The signs that LIKE knows have stand-ins.
-                    sql.add(format!(" FROM keys k WHERE {tenant} AND k.search LIKE ")).bind(format!("%{needle}%"));
+                    sql.add(format!(" FROM keys_search k WHERE {tenant} AND k.search LIKE ")).bind(format!("%{needle}%"));
                 } else {
                     // The index over the text knows no tenants: the small index by creation says whose a match is.
                     let index = if self.has_others(driver) { "keys k" } else { "keys k INDEXED BY keys_by_seq" };
@@ -220,28 +231,34 @@ impl<'a> Query<'a> {
         }
     }
 
-    pub(super) fn columns(sort: Sort) -> String {
+    pub(super) fn columns(&self, driver: Driver, sort: Sort) -> String {
+        let (number, word) = ("CAST(NULL AS BIGINT)".to_owned(), "CAST(NULL AS TEXT)".to_owned());
         let (number, word) = match sort {
-            Sort::Created => ("CAST(NULL AS BIGINT)", "CAST(NULL AS TEXT)"),
-            _ if sort.is_text() => ("CAST(NULL AS BIGINT)", sort.column()),
-            _ => (sort.column(), "CAST(NULL AS TEXT)"),
+            Sort::Created => (number, word),
+            _ if sort.is_text() => (number, self.column(driver, sort.column())),
+            _ => (self.column(driver, sort.column()), word),
         };
         format!(
             "k.seq AS seq, k.expires_at AS expires_at, k.disabled_at AS disabled_at, k.revoked_at AS revoked_at, {number} AS number, {word} AS word"
         )
     }
 
-    /// Up to `most` + 1 keys of a driver, with `hit` = 1 where they match the other filters, too.
-    pub(super) fn gather(&self, db: &mut Db, driver: Driver, sort: Sort, most: usize) -> Result<Vec<Row>, StoreError> {
-        let mut sql = Sql::default();
-        sql.add(format!("SELECT {}, ", Self::columns(sort)));
+    /// `hit`, 1 where a row matches the filters that the driver does not see to.
+    pub(super) fn hit(&self, sql: &mut Sql, driver: Driver) {
         if self.has_others(driver) {
             sql.add("CAST(CASE WHEN 1 = 1");
-            self.others(&mut sql, driver);
+            self.others(sql, driver);
             sql.add(" THEN 1 ELSE 0 END AS BIGINT) AS hit");
         } else {
             sql.add("CAST(1 AS BIGINT) AS hit");
         }
+    }
+
+    /// Up to `most` + 1 keys of a driver, with `hit` = 1 where they match the other filters, too.
+    pub(super) fn gather(&self, db: &mut Db, driver: Driver, sort: Sort, most: usize) -> Result<Vec<Row>, StoreError> {
+        let mut sql = Sql::default();
+        sql.add(format!("SELECT {}, ", self.columns(driver, sort)));
+        self.hit(&mut sql, driver);
         self.source(&mut sql, driver);
         sql.add(format!(" LIMIT {}", most + 1));
         load(db, &sql)
@@ -273,6 +290,11 @@ impl<'a> Query<'a> {
         let mut sample = None;
         for driver in self.drivers() {
             let mut rows = if driver == Driver::Text {
+                if let Some(mut wide) = self.sample(db, sort)? {
+                    wide.rows.retain(|row| row.hit == 1);
+                    sample = Some(wide);
+                    continue;
+                }
                 let mut rows = self.gather(db, Driver::Text, sort, MOST)?;
                 if rows.len() <= MOST && !self.roles.is_empty() {
                     let by_role = self.gather(db, Driver::Roles, sort, MOST)?;
@@ -290,7 +312,7 @@ impl<'a> Query<'a> {
             if is_all {
                 return Ok(Gathered::All(rows));
             }
-            sample = Some(rows);
+            sample = Some(Sample::first(rows));
         }
         Ok(Gathered::Some(sample))
     }
@@ -300,7 +322,7 @@ impl<'a> Query<'a> {
     }
 
     /// Counts of a wide filter: exact bounds by index where only the status counts, else what a sample shows.
-    pub(super) fn wide_counts(&self, db: &mut Db, sample: Option<Vec<Row>>) -> Result<Counts, StoreError> {
+    pub(super) fn wide_counts(&self, db: &mut Db, sample: Option<Sample>) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         let Some(driver) = self.drivers().into_iter().next_back() else {
             for (at, (tab, ..)) in Tab::ALL.into_iter().enumerate() {
@@ -308,18 +330,17 @@ impl<'a> Query<'a> {
             }
             return Ok(counts);
         };
-        let rows = match sample {
-            Some(rows) => rows,
+        let sample = match sample {
+            Some(sample) => sample,
             None => {
                 let most = if self.has_others(driver) { SAMPLE } else { MOST };
                 let mut rows = self.gather(db, driver, Sort::Created, most)?;
                 rows.retain(|row| row.hit == 1);
-                rows
+                Sample::first(rows)
             }
         };
         for (count, (tab, ..)) in counts.iter_mut().zip(Tab::ALL) {
-            let number = rows.iter().filter(|row| row.is_in(tab, self.view)).count();
-            *count = Count { number: number.min(MOST), or_more: true };
+            *count = sample.at_least(sample.rows.iter().filter(|row| row.is_in(tab, self.view)).count());
         }
         Ok(counts)
     }

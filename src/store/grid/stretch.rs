@@ -6,7 +6,7 @@ use super::{
     query::{Driver, Query, Sql, load},
     row::{Row, compare, merge},
 };
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, micros};
 
 /// How many of the newest keys are tried for a status before its own index is sorted.
 const TRY_NEWEST: usize = 60_000;
@@ -70,7 +70,7 @@ impl Query<'_> {
         let (direction, sign) = if order.descending { ("DESC", '<') } else { ("ASC", '>') };
         let others = self.has_others(Driver::Everything);
         let wide = if others { ", k.owner_id, k.access_kind, k.access_role_id, k.last_used_at" } else { "" };
-        sql.add(format!("SELECT {}, CAST(1 AS BIGINT) AS hit", Self::columns(Sort::Created)));
+        sql.add(format!("SELECT {}, CAST(1 AS BIGINT) AS hit", self.columns(Driver::Everything, Sort::Created)));
         sql.add(format!(
             " FROM (SELECT k.seq, k.expires_at, k.disabled_at, k.revoked_at{wide} FROM {} WHERE {}",
             self.keys("keys_by_seq"),
@@ -126,9 +126,9 @@ impl Query<'_> {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         let (direction, sign) = if order.descending { ("DESC", '<') } else { ("ASC", '>') };
-        let column = order.sort.column();
+        let column = format!("k.{}", order.sort.column());
         let mut sql = Sql::default();
-        sql.add(format!("SELECT {}, CAST(1 AS BIGINT) AS hit", Self::columns(order.sort)));
+        sql.add(format!("SELECT {}, CAST(1 AS BIGINT) AS hit", self.columns(driver, order.sort)));
         if order.sort == Sort::Created {
             self.source(&mut sql, driver);
         } else {
@@ -150,6 +150,10 @@ impl Query<'_> {
             && let Some(status) = self.tab(tab)
         {
             sql.add(format!(" AND {status}"));
+            // Said once more without the "or never", or the index is walked past all that have expired.
+            if tab == Tab::Active && order.sort == Sort::Expires && !empty {
+                sql.add(format!(" AND {column} > {}", micros(self.view.now)));
+            }
         }
         self.others(&mut sql, driver);
         if order.sort == Sort::Created || empty {

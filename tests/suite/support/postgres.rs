@@ -21,7 +21,7 @@ as=
 if [ "$(id -u)" = 0 ]; then chown postgres "$dir"; as="runuser -u postgres --"; fi
 cd "$dir"
 $as "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 </dev/null
-$as "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/data/log" start -o "-k '$dir' -c listen_addresses='' -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=400 -c shared_buffers=64MB" >"$dir/start.log" 2>&1 </dev/null
+$as "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/data/log" start -o "-k '$dir' -c listen_addresses='' -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=400" >"$dir/start.log" 2>&1 </dev/null
 echo "$dir"
 cat >/dev/null || true
 $as "$bin/pg_ctl" -D "$dir/data" -w -m immediate stop >/dev/null 2>&1 </dev/null || true
