@@ -8,7 +8,7 @@ use chrono::Datelike as _;
 
 use super::{
     key_view::{KeyView, number},
-    keys::{own_keys_url, rows, views},
+    keys::{own_keys_url, views},
     keys_query::KeysQuery,
     page::{Frame, WebResult, see_other, show},
     session::Member,
@@ -149,21 +149,21 @@ fn read(db: &mut Db, acting: &Acting, reach: &Reach, now: Time) -> Result<Read, 
     let expiries = grid::expiries(db, reach, now, now + days(30))?;
     let next_filter = Filter { tab: Tab::Active, ..Filter::default() };
     let next_view = View { filter: &next_filter, ..view.clone() };
-    let next = grid::page(db, &next_view, Order { sort: Sort::Expires, descending: false }, None, FIVE)?.keys;
+    let next = grid::first(db, &next_view, Order { sort: Sort::Expires, descending: false }, FIVE)?;
     let next: Vec<Key> = next.into_iter().filter(|key| key.life.expires_at.is_some()).collect();
     let (next, _) = views(db, acting, &next, false, now)?;
 
-    let used = grid::page(db, &view, Order { sort: Sort::LastUsed, descending: true }, None, LOOKED_AT)?;
-    let looked_at: Vec<&Key> = used.keys.iter().filter(|key| key.last_used.is_some()).collect();
+    let used = grid::first(db, &view, Order { sort: Sort::LastUsed, descending: true }, LOOKED_AT)?;
+    let looked_at: Vec<&Key> = used.iter().filter(|key| key.last_used.is_some()).collect();
     let is_part = looked_at.len() == LOOKED_AT;
     // A key that was only ever refused has no last use: the first page by use holds it where there are few keys.
-    let ids: Vec<KeyId> = used.keys.iter().map(|key| key.id).collect();
+    let ids: Vec<KeyId> = used.iter().map(|key| key.id).collect();
     let months = grid::usage(db, acting.tenant.id, &ids, now)?;
     let sums: HashMap<KeyId, (i64, i64)> =
         months.iter().map(|(id, month)| (*id, month.iter().fold((0, 0), |sum, day| (sum.0 + day.accepted, sum.1 + day.refused)))).collect();
     let top = |figure: fn(&(i64, i64)) -> i64| {
         let mut ranked: Vec<(i64, &Key)> =
-            used.keys.iter().filter_map(|key| sums.get(&key.id).map(|sum| (figure(sum), key))).filter(|(n, _)| *n > 0).collect();
+            used.iter().filter_map(|key| sums.get(&key.id).map(|sum| (figure(sum), key))).filter(|(n, _)| *n > 0).collect();
         ranked.sort_by_key(|(n, key)| (std::cmp::Reverse(*n), key.seq));
         ranked.truncate(FIVE);
         ranked.into_iter().map(|(n, key)| (n, key.clone())).collect::<Vec<_>>()
@@ -176,16 +176,13 @@ fn read(db: &mut Db, acting: &Acting, reach: &Reach, now: Time) -> Result<Read, 
     let most_used = lines(db, top(|sum| sum.0 + sum.1))?;
     let most_refused = lines(db, top(|sum| sum.1))?;
 
-    let never = KeysQuery {
-        filter: Filter { used: Some(UsedFilter::Never), tab: Tab::Active, ..Filter::default() },
-        order: Order { sort: Sort::Created, descending: false },
-        at: None,
-    };
-    let never = rows(db, acting, reach, &never, FIVE, false, now)?;
-    let never_used = never
-        .rows
+    let never_filter = Filter { used: Some(UsedFilter::Never), tab: Tab::Active, ..Filter::default() };
+    let never_view = View { filter: &never_filter, ..view.clone() };
+    let never = grid::first(db, &never_view, Order { sort: Sort::Created, descending: false }, FIVE)?;
+    let (never_rows, _) = views(db, acting, &never, false, now)?;
+    let never_used = never_rows
         .into_iter()
-        .zip(&never.page.keys)
+        .zip(&never)
         .map(|(view, key)| Line {
             figure: match (now - key.created_at).num_days() {
                 0 => "today".into(),
