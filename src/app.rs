@@ -6,7 +6,7 @@ use actix_web::{App as Actix, HttpServer, dev::Server, web::Data};
 
 use crate::{
     api::{self, verify::Gate},
-    clock::Clock,
+    clock::{Clock, Skew},
     config::Config,
     jobs::{
         Timetable,
@@ -34,6 +34,8 @@ pub struct App {
     pub site: Data<Site>,
     /// What the verify calls have at hand.
     pub gate: Data<Gate>,
+    /// How far the clock is off.
+    pub skew: Data<Skew>,
     /// What sends mails.
     pub post: Arc<Post>,
     /// What happens by itself, but for sending.
@@ -97,8 +99,9 @@ impl App {
         let verifier = Verifier::new(store.clone(), Arc::clone(&secrets), clock.clone(), limits);
         verifier.obey_commits();
         let gate = Data::new(Gate { verifier, trusted_proxies: config.trusted_proxies.clone().into() });
-        let timetable = Arc::new(Timetable::new(store.clone(), clock.clone()));
-        Ok(Self { config, store, secrets, clock, site, gate, post, timetable })
+        let skew = Data::new(Skew::default());
+        let timetable = Arc::new(Timetable::new(store.clone(), clock.clone(), Arc::clone(&skew)));
+        Ok(Self { config, store, secrets, clock, site, gate, skew, post, timetable })
     }
 
     /// Serves on a listening socket until the server is stopped; SIGTERM and SIGINT let running requests end.
@@ -110,7 +113,7 @@ impl App {
         let app = self.clone();
         let server = HttpServer::new(move || {
             let app = app.clone();
-            Actix::new().app_data(app.site.clone()).app_data(app.gate.clone()).configure(api::routes).configure(web::pages)
+            Actix::new().app_data(app.site.clone()).app_data(app.gate.clone()).app_data(app.skew.clone()).configure(api::routes).configure(web::pages)
         })
         .workers(workers)
         .shutdown_timeout(10)

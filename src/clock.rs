@@ -1,6 +1,9 @@
 //! The only place that reads the time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
 
 use chrono::Duration;
 
@@ -36,6 +39,25 @@ impl Clock {
             let mut at = at.lock().unwrap_or_else(PoisonError::into_inner);
             *at += by;
         }
+    }
+}
+
+/// How far this machine's clock is from the database server's, as it was last measured; a file has no clock of its own.
+#[derive(Debug, Default)]
+pub struct Skew(AtomicI64);
+
+impl Skew {
+    /// What a process may be off by, in seconds.
+    pub const MOST: i64 = 30;
+
+    /// Remembers a measurement.
+    pub fn set(&self, by: Duration) {
+        self.0.store(by.abs().num_seconds(), Ordering::Relaxed);
+    }
+
+    /// The seconds, where they are too many to answer by.
+    pub fn too_large(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|seconds| *seconds > Self::MOST)
     }
 }
 

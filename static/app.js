@@ -23,7 +23,8 @@
     back = { el: menu ? $(`[popovertarget="${menu.id}"]`) : el, row: row?.id, near: [row?.nextElementSibling?.id, row?.previousElementSibling?.id] } };
   const byId = id => id && document.getElementById(id);
   const giveBack = () => { if (!back) return; const { el, row, near } = back, name = r => r && $(".name, button, a", r);
-    const to = el?.isConnected ? el : byId(el?.id) || name(byId(row)) || name(byId(near[0])) || name(byId(near[1])) || $(".tablewrap") || $("main"); to?.focus(); back = null };
+    const opens = el?.getAttribute("popovertarget");
+    const to = el?.isConnected ? el : byId(el?.id) || opens && $(`[popovertarget="${opens}"]`) || name(byId(row)) || name(byId(near[0])) || name(byId(near[1])) || $(".tablewrap") || $("main"); to?.focus(); back = null };
   const closeMenus = () => $$(":popover-open").forEach(p => p.hidePopover());
   const show = (d, from) => { if (!d) return; if (from) remember(from); closeMenus(); if (!d.open) d.showModal(); ($("[aria-invalid=true]", d) || $("[autofocus]", d))?.focus() };
   on("close", e => { if (e.target.matches?.("dialog")) { if (e.target.id === "dialog") e.target.replaceChildren(); giveBack() } }, true);
@@ -31,15 +32,16 @@
   on("toast", e => toast(e.detail.value ?? e.detail));
 
   on("click", e => {
-    const t = e.target.closest("[data-dialog],[data-close],[data-copy],[data-set-theme],[data-clear]");
+    const t = e.target.closest("[data-dialog],[data-close],[data-copy],[data-set-theme],[data-clear],[data-ask]");
     if (!t) { if (e.target.matches?.("dialog")) { const r = e.target.getBoundingClientRect(), x = e.clientX, y = e.clientY; if (x < r.left || x > r.right || y < r.top || y > r.bottom) e.target.close() } return }
     const d = t.dataset;
     if (d.dialog) { const el = byId(d.dialog); if (el) { e.preventDefault(); show(el, t) } }
     else if ("close" in d) { const box = t.closest("dialog,.toast,#problem"); if (box) { e.preventDefault(); box.close ? box.close() : box.id ? problem() : box.remove() } }
-    else if (d.copy != null) { const text = d.copy.startsWith("#") ? $(d.copy).innerText.trim() : d.copy, l = $("[data-l]", t), u = $("use", t);
+    else if (d.copy != null) { const text = d.copy.startsWith("#") ? $(d.copy).innerText.trim() : d.copy || t.parentNode.innerText.trim(), l = $("[data-l]", t), u = $("use", t);
       navigator.clipboard?.writeText(text).then(() => { say("Copied to clipboard"); if (!l) return toast("Copied " + text); if (t.matches(".done")) return;
         const was = l.textContent, icon = u?.getAttribute("href"); t.classList.add("done"); l.textContent = "Copied"; u?.setAttribute("href", icon.replace("#i-copy", "#i-check"));
         setTimeout(() => { t.classList.remove("done"); l.textContent = was; u?.setAttribute("href", icon) }, 2000) }, () => say("Select the text and copy it")) }
+    else if (d.ask != null) { if (window.htmx && !e.ctrlKey && !e.metaKey && !e.shiftKey) { e.preventDefault(); htmx.ajax("GET", t.href, { source: t, target: "#dialog" }) } }
     else if (d.setTheme != null) { e.preventDefault(); setTheme(t) }
     else if (d.clear != null) { $$("tbody input[type=checkbox], [name=all]").forEach(c => c.checked = false); count() }
   });

@@ -14,7 +14,9 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{
+            AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        },
     },
     web::{self, Bytes},
 };
@@ -49,11 +51,6 @@ pub fn urls() -> Urls {
         .route("/api/v1/auth/{tail:.*}", any().to(auth_by_headers))
         .route("/api/v1/keys/verify", post().to(verify))
         .route("/api/v1/keys/verify", any().to(post_only))
-}
-
-/// The process is up, and whether it can answer.
-pub fn health_urls() -> Urls {
-    Urls::default().route("/healthz", any().to(healthz)).route("/readyz", any().to(readyz))
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -350,6 +347,7 @@ async fn answer_json(gate: &Gate, gateway: &Gateway, body: &Bytes) -> HttpRespon
             let mut response = HttpResponse::Ok();
             response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
             response.insert_header((CACHE_CONTROL, NO_STORE));
+            response.insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
             response.body(answer_body(&answer))
         }
         Err(Unavailable) => unavailable(),
@@ -431,16 +429,4 @@ fn answer_body(answer: &Answer) -> Vec<u8> {
         key => serde_json::to_vec(&Refused { valid: false, code: code.as_str(), key_id: key.as_ref().map(|(id, _)| id.as_str()) }),
     };
     body.unwrap_or_else(|_| b"{\"valid\":false,\"code\":\"not_found\"}".to_vec())
-}
-
-async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, NO_STORE)).content_type("text/plain").body("ok\n")
-}
-
-async fn readyz(gate: web::Data<Gate>) -> HttpResponse {
-    if gate.verifier.is_fresh() {
-        HttpResponse::Ok().insert_header((CACHE_CONTROL, NO_STORE)).content_type("text/plain").body("ready\n")
-    } else {
-        HttpResponse::ServiceUnavailable().insert_header((CACHE_CONTROL, NO_STORE)).content_type("text/plain").body("the database is away\n")
-    }
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{Failure, Settings};
 use crate::{
     chance,
-    clock::Clock,
+    clock::{Clock, Skew},
     config::Config,
     domain::{
         time::{date_time, days},
@@ -89,9 +89,16 @@ fn database(config: &Config) -> Finding {
 }
 
 fn clock(config: &Config) -> Finding {
+    let store = store(config)?;
+    let skew = store.read(|db| crate::store::skew::ahead_of(db, &|| Clock::System.now())).unwrap_or_default().map_or(0, |by| by.num_seconds().abs());
     let now = Clock::System.now();
-    let newest = store(config)?.read(crate::store::newest_moment).unwrap_or_default();
-    match newest {
+    if skew > Skew::MOST {
+        return Err(format!(
+            "it says {}, {skew} s from the database server's, so this machine is not ready to answer; set both clocks, with chrony or systemd-timesyncd",
+            date_time(now)
+        ));
+    }
+    match store.read(crate::store::newest_moment).unwrap_or_default() {
         Some(at) if at > now + chrono::Duration::seconds(5) => Err(format!(
             "it says {}, but the database has a change of {}; set the clock, with chrony or systemd-timesyncd",
             date_time(now),

@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod notices;
 pub mod purge;
+pub mod skew;
 
 use std::{
     sync::{
@@ -15,7 +16,7 @@ use std::{
 
 use crate::{
     chance,
-    clock::Clock,
+    clock::{Clock, Skew},
     domain::token::base62,
     store::{Store, StoreError},
 };
@@ -27,14 +28,16 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Timetable {
     sweep: notices::Sweep,
     purge: purge::Purge,
+    skew: skew::Measure,
 }
 
 impl Timetable {
-    /// For one process.
-    pub fn new(store: Store, clock: Clock) -> Self {
+    /// For one process, which hears in `skew` how far its clock is off.
+    pub fn new(store: Store, clock: Clock, skew: Arc<Skew>) -> Self {
         let name = base62(16, &mut chance::fill);
         let sweep = notices::Sweep::new(store.clone(), clock.clone(), name.clone());
-        Self { sweep, purge: purge::Purge::new(store, clock, name) }
+        let skew = skew::Measure::new(store.clone(), clock.clone(), skew);
+        Self { sweep, purge: purge::Purge::new(store, clock, name), skew }
     }
 
     /// Does all that is due now.
@@ -46,6 +49,7 @@ impl Timetable {
     }
 
     fn round_until(&self, stopped: &AtomicBool) -> Result<(), StoreError> {
+        self.skew.round()?;
         if let Some(swept) = self.sweep.round(stopped)? {
             tracing::info!(keys = swept.keys, due = swept.due, lines = swept.lines, "the digests of this day are written");
         }

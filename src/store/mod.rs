@@ -28,6 +28,7 @@ pub mod resources;
 pub mod schema;
 pub mod sessions;
 pub mod sign_in_failures;
+pub mod skew;
 pub mod tenants;
 pub mod usage;
 pub mod use_journal;

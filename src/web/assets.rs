@@ -7,10 +7,14 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Path};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header,
+    web::{Data, Path},
+};
 use sha2::{Digest as _, Sha256};
 
-use super::error::WebError;
+use super::{press, site::Site};
 
 #[derive(rust_embed::RustEmbed)]
 #[folder = "static/"]
@@ -34,7 +38,9 @@ static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
         let Some(file) = Files::get(&name) else { continue };
         let mut bytes = file.data.into_owned();
         if has_extension(&name, "css") {
-            bytes = name_fonts(&String::from_utf8_lossy(&bytes), &assets).into_bytes();
+            bytes = shorten(&name_fonts(&String::from_utf8_lossy(&bytes), &assets), true).into_bytes();
+        } else if name == "app.js" {
+            bytes = shorten(&String::from_utf8_lossy(&bytes), false).into_bytes();
         }
         let asset = Asset { url: hashed_url(&name, &bytes), kind: kind(&name), bytes, brotli: OnceLock::new(), gzip: OnceLock::new() };
         assets.insert(name, asset);
@@ -70,33 +76,36 @@ fn hashed_url(name: &str, bytes: &[u8]) -> String {
     format!("/static/{stem}-{hash}.{extension}")
 }
 
-/// Gives fonts their hashed addresses, and leaves out comments and indents, which nobody reads there.
+/// Gives fonts their hashed addresses.
 fn name_fonts(css: &str, assets: &HashMap<String, Asset>) -> String {
-    let mut css = css.to_owned();
-    for (name, asset) in assets {
-        css = css.replace(&format!("url(\"{name}\")"), &format!("url(\"{}\")", asset.url));
-    }
-    let mut short = String::with_capacity(css.len());
-    let mut rest = css.as_str();
+    assets.iter().fold(css.to_owned(), |css, (name, asset)| css.replace(&format!("url(\"{name}\")"), &format!("url(\"{}\")", asset.url)))
+}
+
+/// Leaves out what nobody reads there: comments (in a script, those that begin a line), indents, empty lines, and in a style
+/// sheet the blanks around punctuation.
+fn shorten(text: &str, is_style: bool) -> String {
+    let mut bare = String::with_capacity(text.len());
+    let mut rest = text;
     while let Some((before, after)) = rest.split_once("/*") {
-        short.push_str(before);
+        bare.push_str(before);
         rest = after.split_once("*/").map_or("", |(_, after)| after);
     }
-    short.push_str(rest);
-    short.lines().map(str::trim).filter(|line| !line.is_empty()).fold(String::with_capacity(short.len()), |text, line| text + line + "\n")
+    bare.push_str(rest);
+    let lines = bare.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    if !is_style {
+        return lines.fold(String::new(), |text, line| text + line + "\n");
+    }
+    let mut style = lines.collect::<Vec<_>>().join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    // None of these stands in a string or, with its blank, in a selector.
+    for (long, short) in [(" {", "{"), ("{ ", "{"), (" }", "}"), ("} ", "}"), ("; ", ";"), (": ", ":"), (", ", ","), (";}", "}")] {
+        style = style.replace(long, short);
+    }
+    style
 }
 
 impl Asset {
     fn brotli(&self) -> &[u8] {
-        self.brotli.get_or_init(|| {
-            let mut out = Vec::new();
-            let params = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 22, ..Default::default() };
-            // Writing into memory does not fail; were it to, the file itself is sent.
-            if brotli::BrotliCompress(&mut self.bytes.as_slice(), &mut out, &params).is_err() {
-                out.clear();
-            }
-            out
-        })
+        self.brotli.get_or_init(|| press::brotli_of(&self.bytes, 11, 22).unwrap_or_default())
     }
 
     fn gzip(&self) -> &[u8] {
@@ -108,20 +117,17 @@ impl Asset {
 }
 
 /// `GET /static/{name}`
-pub async fn file(req: HttpRequest, _name: Path<String>) -> Result<HttpResponse, WebError> {
-    let asset = BY_URL.get(req.path()).ok_or(WebError::NotFound)?;
+pub async fn file(req: HttpRequest, _name: Path<String>, site: Data<Site>) -> HttpResponse {
+    let Some(asset) = BY_URL.get(req.path()) else {
+        let mut answer = HttpResponse::NotFound();
+        return kept_to_its_kind(&mut answer, &site).content_type("text/plain").body("There is nothing here.\n");
+    };
     let mut answer = HttpResponse::Ok();
-    answer
+    kept_to_its_kind(&mut answer, &site)
         .insert_header((header::CONTENT_TYPE, asset.kind))
         .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::VARY, "Accept-Encoding"));
-    let accepted = req.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let takes = |coding: &str| {
-        accepted.split(',').any(|part| {
-            part.split(';').next().is_some_and(|name| name.trim() == coding) && !part.contains("q=0,") && !part.trim_end().ends_with("q=0")
-        })
-    };
+    let takes = |coding| press::takes(req.headers(), coding);
     let (coding, body): (_, &'static [u8]) = match () {
         () if asset.kind == "font/woff2" => (None, &asset.bytes), // compressed in itself
         () if takes("br") && !asset.brotli().is_empty() => (Some("br"), asset.brotli()),
@@ -131,5 +137,13 @@ pub async fn file(req: HttpRequest, _name: Path<String>) -> Result<HttpResponse,
     if let Some(coding) = coding {
         answer.insert_header((header::CONTENT_ENCODING, coding));
     }
-    Ok(answer.body(actix_web::web::Bytes::from_static(body)))
+    answer.body(actix_web::web::Bytes::from_static(body))
+}
+
+fn kept_to_its_kind<'a>(answer: &'a mut HttpResponseBuilder, site: &Site) -> &'a mut HttpResponseBuilder {
+    answer.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    if let Some(header) = site.only_https() {
+        answer.insert_header(header);
+    }
+    answer
 }

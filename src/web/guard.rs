@@ -18,6 +18,7 @@ use super::{
     error::WebError,
     form::Body,
     page::Frame,
+    press::press,
     site::{CookieName, Site},
 };
 use crate::chance;
@@ -52,7 +53,7 @@ pub async fn guard(mut req: ServiceRequest, next: Next<impl MessageBody + 'stati
         res = put_page(res, &request);
     }
     finish(&mut res, &request, &site);
-    Ok(res)
+    Ok(press(res).await)
 }
 
 fn tie(req: &ServiceRequest, site: &Site) {
@@ -297,7 +298,7 @@ fn finish(res: &mut ServiceResponse, request: &HttpRequest, site: &Site) {
     set("cross-origin-resource-policy", "same-origin");
     set("referrer-policy", "same-origin");
     set("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
-    if site.https() {
-        set("strict-transport-security", "max-age=31536000");
+    if let Some((name, value)) = site.only_https() {
+        headers.insert(name, value);
     }
 }

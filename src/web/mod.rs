@@ -94,6 +94,7 @@ pub mod overview;
 pub mod page;
 pub mod password;
 mod picker;
+pub mod press;
 pub mod profile;
 pub mod recipes;
 pub mod resource_new;

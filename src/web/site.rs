@@ -207,6 +207,11 @@ impl Site {
         self.https
     }
 
+    /// The header that keeps browsers on https, where the console is reached by it.
+    pub fn only_https(&self) -> Option<(header::HeaderName, header::HeaderValue)> {
+        self.https.then(|| (header::STRICT_TRANSPORT_SECURITY, header::HeaderValue::from_static("max-age=31536000")))
+    }
+
     /// `public_url` as a browser sends it in `Origin`.
     pub fn origin(&self) -> String {
         format!("{}://{}", if self.https { "https" } else { "http" }, self.host)

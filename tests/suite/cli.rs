@@ -11,7 +11,7 @@ use std::{
 
 use diesel::{Connection as _, RunQueryDsl as _};
 
-use crate::support::{Backend, browser::Browser, new_dir, oathtool, postgres};
+use crate::support::{Backend, browser::Browser, false_clock, new_dir, oathtool, postgres};
 
 /// A folder and a database that nobody has used.
 struct Place {
@@ -252,6 +252,42 @@ fn the_doctor_says_what_to_do(backend: Backend) {
     assert!(!said.contains("problem"), "{said}");
 }
 
+/// A machine whose clock is off by so many seconds: what `doctor` says of it, and what `serve` says to whoever asks if it is ready.
+fn said_on_a_machine_that_is_ahead_by(seconds: u32, place: &Place) -> (String, u16, String) {
+    let address = free_address();
+    let ahead = |args: &[&str]| {
+        let mut command = place.command(args);
+        command.env("LD_PRELOAD", false_clock()).env("FAKETIME", format!("+{seconds}s")).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
+    };
+    let doctor = String::from_utf8(ahead(&["doctor", "--listen", &address]).output().unwrap().stdout).unwrap();
+    let clock = doctor.lines().find(|line| line.contains("Clock:")).unwrap().to_owned();
+    let mut child = ahead(&["serve", "--listen", &address]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    let mut server = Process { child, lines };
+    server.line_with("/setup/");
+    answers(&format!("http://{address}"));
+    // It measures when it starts, and then every few seconds.
+    std::thread::sleep(Duration::from_secs(1));
+    let ready = Browser::new(&format!("http://{address}")).get("/readyz");
+    (clock, ready.status, ready.body)
+}
+
+fn a_machine_whose_clock_is_not_that_of_the_database_server_is_not_ready(backend: Backend) {
+    let place = Place::new(backend);
+    place.prints(&["migrate"]);
+    let (clock, status, _) = said_on_a_machine_that_is_ahead_by(20, &place);
+    assert!(clock.starts_with("ok") && status == 200, "{clock} {status}");
+    let (clock, status, words) = said_on_a_machine_that_is_ahead_by(45, &place);
+    match backend {
+        Backend::Sqlite => assert!(clock.starts_with("ok") && status == 200, "a file has no clock of its own: {clock} {status}"),
+        Backend::Postgres => {
+            assert!(clock.starts_with("problem") && clock.contains("from the database server's") && clock.contains("chrony"), "{clock}");
+            assert!(status == 503 && words.starts_with("this machine's clock differs from the database server's by 4"), "{status} {words}");
+        }
+    }
+}
+
 macro_rules! on_both {
     ($($name:ident)*) => {
         $(mod $name {
@@ -268,6 +304,7 @@ on_both! {
     an_operator_makes_accounts_and_lets_people_back_in
     a_changed_and_a_cut_off_event_are_found
     the_doctor_says_what_to_do
+    a_machine_whose_clock_is_not_that_of_the_database_server_is_not_ready
 }
 
 #[test]

@@ -367,6 +367,26 @@ fn behind_https_cookies_are_for_this_host_alone() {
     assert!(app.browser().get("/login").location().unwrap().starts_with("https://keys.example.com/login"));
 }
 
+#[test]
+fn what_is_no_page_tells_browsers_not_to_guess_its_kind_and_to_keep_to_https() {
+    let app = support::spawn_with(support::Backend::Sqlite, &[("public_url", "https://keys.example.com")]);
+    let style = app.browser().get_with("/login", &[("host", "keys.example.com")]).attributes("link[rel=stylesheet]", "href").remove(0);
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/api/v1/nothing", 404), (style.as_str(), 200), ("/static/nothing.css", 404)] {
+        let answer = app.browser().get_with(path, &[("host", "keys.example.com")]);
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.header("x-content-type-options").as_deref(), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("strict-transport-security").as_deref(), Some("max-age=31536000"), "{path}");
+    }
+    let plain = support::spawn(support::Backend::Sqlite);
+    for path in ["/healthz", "/login", "/api/v1/nothing"] {
+        assert_eq!(plain.browser().get(path).header("strict-transport-security"), None, "{path} over http");
+    }
+    let bearer = format!("Bearer {}", plain.gateway("acme"));
+    let key = serde_json::json!({ "key": plain.fixture.key("dora").token });
+    let verified = plain.call("POST", "/api/v1/keys/verify", &[("authorization", &bearer)], Some(key));
+    assert_eq!((verified.status, verified.header("x-content-type-options").as_deref()), (200, Some("nosniff")));
+}
+
 mod set_up {
     use super::*;
     use crate::support::{Backend, spawn_empty};

@@ -22,7 +22,7 @@ use keyward::{
     store::{jobs, keys, members, outbox},
 };
 
-use crate::support::{TestApp, browser::Browser, oathtool};
+use crate::support::{TestApp, browser::Browser, false_clock, oathtool};
 
 /// Day and hour, recipient, subject; in the text of a digest the keys in their order.
 const MAILS: [(&str, &str, &str, &[&str]); 16] = [
@@ -195,12 +195,10 @@ impl<'a> Program<'a> {
         let config = &app.app.config;
         let clock = config.data_dir.join("clock");
         set(&clock, beginning());
-        let library = ["x86_64", "aarch64"].map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1"));
-        let library = library.iter().find(|path| Path::new(path).exists()).expect("faketime; tests/run installs it");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-        command.env_clear().env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock).env("TZ", "UTC");
+        command.env_clear().env("LD_PRELOAD", false_clock()).env("FAKETIME_TIMESTAMP_FILE", &clock).env("TZ", "UTC");
         // Pauses between rounds last as long as ever.
         command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--database-url", &config.database_url]);

@@ -3,6 +3,7 @@
 mod export;
 mod list;
 mod many;
+mod weight;
 
 use keyward::{
     domain::{

@@ -257,7 +257,7 @@ fn urls_are_registered_from_the_lists_alone() {
     assert_eq!(
         found,
         [
-            "app.rs: Actix::new().app_data(app.site.clone()).app_data(app.gate.clone()).configure(api::routes).configure(web::pages)",
+            "app.rs: Actix::new().app_data(app.site.clone()).app_data(app.gate.clone()).app_data(app.skew.clone()).configure(api::routes).configure(web::pages)",
             "app.rs: let server = HttpServer::new(move || {",
             "web/mod.rs: config.service(pages.within(scope).default_service(nowhere));",
             "web/mod.rs: let nowhere = web::to(|| async { Err::<actix_web::HttpResponse, _>(WebError::NotFound) });",

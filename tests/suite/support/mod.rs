@@ -81,6 +81,12 @@ macro_rules! both {
     )+};
 }
 
+/// What, loaded before a program, tells it another time than the machine's.
+pub fn false_clock() -> PathBuf {
+    let library = ["x86_64", "aarch64"].map(|machine| PathBuf::from(format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1")));
+    library.into_iter().find(|path| path.exists()).expect("faketime; tests/run installs it")
+}
+
 /// The moment at which every test starts.
 pub fn start() -> Time {
     chrono::DateTime::from_timestamp(1_795_255_200, 0).unwrap() // Sat 21 Nov 2026, 10:00 UTC
