@@ -31,7 +31,8 @@ use crate::{
     clock::{Clock, uptime},
     domain::{
         access::{KeyAccess, effective_scopes},
-        ids::{KeyId, TenantId},
+        ids::{AccessRoleId, KeyId, TenantId},
+        names::Scopes,
         time::Time,
         token::{Purpose, SecretHash, Token},
         verdict::{self, Code, Presented, Request, Verdict},
@@ -623,25 +624,32 @@ impl Verifier {
         let owner = match tenant.owner(stored.owner) {
             Some(owner) => owner,
             None => match facts::owner(db, stored.tenant, stored.owner)? {
-                Some(owner) => tenant.remember_owner(Owner {
-                    id: stored.owner,
-                    active: owner.active,
-                    email: owner.email.map(Into::into),
-                    access: tenant.access(owner.held.scopes, owner.held.resources),
-                }),
+                Some(owner) => {
+                    let mut scopes = Scopes::new();
+                    for role in owner.roles {
+                        scopes.extend(role_of(db, &tenant, role)?.iter().flat_map(|held| held.iter().cloned()));
+                    }
+                    let access = tenant.access(scopes, owner.resources);
+                    tenant.remember_owner(Owner { id: stored.owner, active: owner.active, email: owner.email.map(Into::into), access })
+                }
                 None => return Ok(None),
             },
         };
         let role = match stored.access {
-            KeyAccess::Role(role) => match tenant.role(role) {
-                Some(scopes) => Some(scopes),
-                None => store::access::role(db, stored.tenant, role)?.map(|found| tenant.remember_role(role, found.scopes)),
-            },
+            KeyAccess::Role(role) => role_of(db, &tenant, role)?,
             _ => None,
         };
         let scopes = effective_scopes(&stored.access, role.as_deref(), &owner.access.scopes);
         let resources = stored.resources.cut_to(&owner.access.resources);
         let access = tenant.access(scopes, resources);
+
+/// The scopes of an access role of the tenant, which are read once; `None` where it is gone.
+fn role_of(db: &mut store::Db, tenant: &Tenant, id: AccessRoleId) -> Result<Option<Arc<Scopes>>, StoreError> {
+    if let Some(scopes) = tenant.role(id) {
+        return Ok(Some(scopes));
+    }
+    Ok(store::access::role(db, tenant.id, id)?.map(|found| tenant.remember_role(id, found.scopes)))
+}
         Ok(Some(Arc::new(Entry::new(&stored, tenant, owner, access))))
     }
 
