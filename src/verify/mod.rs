@@ -529,9 +529,9 @@ impl Verifier {
         }
         if verdict.code.is_accepted() {
             let first = presented == Presented::Current && key.is_first_use();
-            self.0.tally.accepted(tenant, id, LastUse { hash, at: now, ip: question.request.ip }, first);
+            self.0.tally.accepted(id, &key, LastUse { hash, at: now, ip: question.request.ip }, first);
         } else {
-            self.0.tally.refused(tenant, id, now);
+            self.0.tally.refused(id, &key, now);
         }
         Ok(Answer { verdict, key: Some((id, key)) })
     }
