@@ -5,6 +5,7 @@ use std::{
     borrow::Cow,
     future::{Future as _, poll_fn},
     net::IpAddr,
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -12,15 +13,17 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::{BodyStream, BoxBody, MessageBody as _},
     http::{
         StatusCode,
         header::{
             AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         },
     },
-    web::{self, Bytes},
+    web::{self, BytesMut},
 };
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::error::Problem;
 use crate::{
@@ -48,9 +51,10 @@ pub struct Gate {
 pub fn urls() -> Urls {
     Urls::default()
         .route("/api/v1/auth", any().to(auth))
-        .route("/api/v1/auth/{tail:.*}", any().to(auth_by_headers))
         .route("/api/v1/keys/verify", post().to(verify))
         .route("/api/v1/keys/verify", any().to(post_only))
+        // After those that need no pattern to be matched.
+        .route("/api/v1/auth/{tail:.*}", any().to(auth_by_headers))
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -164,7 +168,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
 
 /// The client's address, as the gateway names it; never the peer's own.
 fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
-    let entries: Vec<&str> = request.headers().get_all(X_FORWARDED_FOR).map(|value| value.to_str().unwrap_or("?")).collect();
+    let entries: SmallVec<[&str; 2]> = request.headers().get_all(X_FORWARDED_FOR).map(|value| value.to_str().unwrap_or("?")).collect();
     if entries.is_empty() {
         return None;
     }
@@ -294,21 +298,37 @@ async fn verify(request: HttpRequest, gate: web::Data<Gate>, payload: web::Paylo
         Ok(None) => return gateway_needed(token.is_some()),
         Err(Unavailable) => return unavailable(),
     };
-    let mut arrives = std::pin::pin!(payload.to_bytes_limited(MOST_BYTES));
+    let mut arrives = pin!(whole(payload));
     // Nearly always it came with the head, and no timer is needed.
     let body = match poll_fn(|context| Poll::Ready(arrives.as_mut().poll(context))).await {
-        Poll::Ready(body) => Ok(body),
-        Poll::Pending => tokio::time::timeout(Duration::from_secs(15), arrives).await,
+        Poll::Ready(body) => body,
+        Poll::Pending => tokio::time::timeout(Duration::from_secs(15), arrives).await.unwrap_or_else(|_| Err(did_not_arrive())),
     };
-    let body = match body {
-        Ok(Ok(Ok(body))) => body,
-        Ok(Err(_)) => return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Send 64 KiB or less.").into(),
-        Ok(Ok(Err(_))) | Err(_) => return Problem::new(StatusCode::BAD_REQUEST, "bad_request", "The body did not arrive.").into(),
-    };
-    answer_json(&gate, &gateway, &body).await
+    match body {
+        Ok(body) => answer_json(&gate, &gateway, &body).await,
+        Err(problem) => problem.into(),
+    }
 }
 
-async fn answer_json(gate: &Gate, gateway: &Gateway, body: &Bytes) -> HttpResponse {
+/// A body as it arrives, in memory of its own size.
+async fn whole(payload: web::Payload) -> Result<BytesMut, Problem> {
+    let mut pieces = pin!(BodyStream::new(payload));
+    let mut body = BytesMut::new();
+    while let Some(piece) = poll_fn(|context| pieces.as_mut().poll_next(context)).await {
+        let piece = piece.map_err(|_| did_not_arrive())?;
+        if body.len() + piece.len() > MOST_BYTES {
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Send 64 KiB or less."));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+fn did_not_arrive() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_request", "The body did not arrive.")
+}
+
+async fn answer_json(gate: &Gate, gateway: &Gateway, body: &[u8]) -> HttpResponse {
     let call: VerifyCall<'_> = match serde_json::from_slice(body) {
         Ok(call) => call,
         Err(error) => {
@@ -344,11 +364,9 @@ async fn answer_json(gate: &Gate, gateway: &Gateway, body: &Bytes) -> HttpRespon
     let question = Question { token: Some(&call.key), request: &asked, impossible_scope: false, impossible_resource: false };
     match gate.verifier.verify(gateway.tenant.id, &question).await {
         Ok(answer) => {
-            let mut response = HttpResponse::Ok();
-            response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-            response.insert_header((CACHE_CONTROL, NO_STORE));
-            response.insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
-            response.body(answer_body(&answer))
+            let mut response = bare(StatusCode::OK, CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            response.set_body(BoxBody::new(answer_body(&answer)))
         }
         Err(Unavailable) => unavailable(),
     }
@@ -377,10 +395,19 @@ struct Accepted<'a> {
     name: &'a str,
     tenant: &'a str,
     owner: OwnerJson<'a>,
-    scopes: Vec<&'a str>,
-    resources: Option<Vec<&'a str>>,
+    scopes: Words<'a>,
+    resources: Option<Words<'a>>,
     expires_at: Option<String>,
     grace: Option<GraceJson>,
+}
+
+/// A header's words as a list.
+struct Words<'a>(&'a HeaderValue);
+
+impl serde::Serialize for Words<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.to_str().unwrap_or_default().split(' ').filter(|word| !word.is_empty()))
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -410,23 +437,30 @@ fn moment(at: Time) -> String {
 
 fn answer_body(answer: &Answer) -> Vec<u8> {
     let code = answer.verdict.code;
-    let body = match &answer.key {
+    let mut body = Vec::with_capacity(512);
+    let written = match &answer.key {
         Some((id, key)) if code.is_accepted() => {
-            let chosen = key.access.resources_header.to_str().unwrap_or_default().split(' ').filter(|word| !word.is_empty());
-            serde_json::to_vec(&Accepted {
+            let accepted = Accepted {
                 valid: true,
                 code: code.as_str(),
                 key_id: id.as_str(),
                 name: &key.name,
                 tenant: key.tenant.slug.to_str().unwrap_or_default(),
                 owner: OwnerJson { id: key.owner.id.0, email: key.owner.email.as_deref() },
-                scopes: key.access.scopes.iter().map(Scope::as_str).collect(),
-                resources: key.access.resources.chosen().map(|_| chosen.collect()),
+                scopes: Words(&key.access.scopes_header),
+                resources: key.access.resources.chosen().map(|_| Words(&key.access.resources_header)),
                 expires_at: key.expires_at().map(moment),
                 grace: answer.verdict.grace.map(|grace| GraceJson { reason: grace.reason.as_str(), until: moment(grace.until) }),
-            })
+            };
+            serde_json::to_writer(&mut body, &accepted)
         }
-        key => serde_json::to_vec(&Refused { valid: false, code: code.as_str(), key_id: key.as_ref().map(|(id, _)| id.as_str()) }),
+        key => {
+            let key_id = key.as_ref().map(|(id, _)| id.as_str());
+            serde_json::to_writer(&mut body, &Refused { valid: false, code: code.as_str(), key_id })
+        }
     };
-    body.unwrap_or_else(|_| b"{\"valid\":false,\"code\":\"not_found\"}".to_vec())
+    match written {
+        Ok(()) => body,
+        Err(_) => b"{\"valid\":false,\"code\":\"not_found\"}".to_vec(),
+    }
 }

@@ -217,8 +217,14 @@ pub fn hash(pepper: &MacKey, purpose: Purpose, tenant: TenantId, token: &str) ->
 }
 
 impl SecretHash {
-    /// Compares in constant time.
+    /// Compares in constant time. Sixteen bytes at a time: each step is fenced off from the optimiser, and costs more than the
+    /// comparison in it.
     pub fn matches(&self, other: &Self) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), other.0.as_slice()).into()
+        subtle::ConstantTimeEq::ct_eq(self.words().as_slice(), other.words().as_slice()).into()
+    }
+
+    fn words(&self) -> [u128; 2] {
+        let half = |from: usize| u128::from_ne_bytes(std::array::from_fn(|i| self.0[from + i]));
+        [half(0), half(16)]
     }
 }

@@ -64,37 +64,37 @@ pub(super) fn parse<T: std::str::FromStr<Err = crate::domain::names::TextError>>
 /// # Errors
 /// The database is away.
 pub fn held_by(db: &mut Db, tenant: TenantId, member: MemberId) -> Result<Held, StoreError> {
-    let tenant = tenant.number();
+    let number = tenant.number();
     let role_ids: Vec<i64> = held::table
-        .filter(held::tenant_id.eq(tenant).and(held::member_id.eq(member.0)))
+        .filter(held::tenant_id.eq(number).and(held::member_id.eq(member.0)))
         .order(held::role_id)
         .select(held::role_id)
         .load(db.conn())?;
     // A subquery, unlike a list of IDs, is always the same statement, so it is prepared once.
-    let of_member = held::table.filter(held::tenant_id.eq(tenant).and(held::member_id.eq(member.0))).select(held::role_id);
+    let of_member = held::table.filter(held::tenant_id.eq(number).and(held::member_id.eq(member.0))).select(held::role_id);
     let names: Vec<String> = role_scopes::table
-        .filter(role_scopes::tenant_id.eq(tenant).and(role_scopes::role_id.eq_any(of_member)))
+        .filter(role_scopes::tenant_id.eq(number).and(role_scopes::role_id.eq_any(of_member)))
         .select(role_scopes::scope)
         .load(db.conn())?;
     let all: Option<bool> = members::table
-        .filter(members::tenant_id.eq(tenant).and(members::id.eq(member.0)))
+        .filter(members::tenant_id.eq(number).and(members::id.eq(member.0)))
         .select(members::all_resources)
         .first(db.conn())
         .optional()?;
-    let resources = if all == Some(true) {
-        ResourceSet::All
-    } else {
-        let patterns: Vec<String> = member_resources::table
-            .filter(member_resources::tenant_id.eq(tenant).and(member_resources::member_id.eq(member.0)))
-            .select(member_resources::pattern)
-            .load(db.conn())?;
-        ResourceSet::Chosen(patterns.iter().map(|text| parse(text)).collect::<Result<_, _>>()?)
-    };
     Ok(Held {
         scopes: names.iter().map(|name| parse::<Scope>(name)).collect::<Result<_, _>>()?,
         roles: role_ids.into_iter().map(AccessRoleId).collect(),
-        resources,
+        resources: if all == Some(true) { ResourceSet::All } else { chosen_resources(db, tenant, member)? },
     })
+}
+
+/// The resources of a member who does not have all.
+pub(super) fn chosen_resources(db: &mut Db, tenant: TenantId, member: MemberId) -> Result<ResourceSet, StoreError> {
+    let patterns: Vec<String> = member_resources::table
+        .filter(member_resources::tenant_id.eq(tenant.number()).and(member_resources::member_id.eq(member.0)))
+        .select(member_resources::pattern)
+        .load(db.conn())?;
+    Ok(ResourceSet::Chosen(patterns.iter().map(|text| parse(text)).collect::<Result<_, _>>()?))
 }
 
 /// Every access role of the tenant, by name.

@@ -15,6 +15,7 @@ use std::{
 
 use actix_web::http::header::HeaderValue;
 
+use super::tally::Place;
 use crate::{
     domain::{
         access::ResourceSet,
@@ -178,13 +179,19 @@ pub struct Entry {
     pub name: Box<str>,
     rare: Option<Box<Rare>>,
     hash: SecretHash,
-    expires_at: Option<Time>,
+    /// Microseconds since 1970, for a million of these are kept; never is [`NEVER`].
+    expires_at: i64,
     pepper: u32,
     disabled: bool,
     revoked: bool,
     /// The current secret had not been used when this was read, nor since.
     unused: AtomicBool,
+    /// Where its use is being counted.
+    pub(super) place: Place,
 }
+
+/// Beyond every moment.
+const NEVER: i64 = i64::MAX;
 
 static ANYWHERE: LazyLock<IpRanges> = LazyLock::new(IpRanges::default);
 
@@ -205,11 +212,12 @@ impl Entry {
             name: stored.name.as_str().into(),
             rare,
             hash: stored.current.hash,
-            expires_at: stored.life.expires_at,
+            expires_at: stored.life.expires_at.map_or(NEVER, |end| end.timestamp_micros()),
             pepper: pepper(stored.current.pepper),
             disabled: stored.life.disabled_at.is_some(),
             revoked: stored.life.revoked_at.is_some(),
             unused: AtomicBool::new(!stored.used),
+            place: Place::default(),
         }
     }
 
@@ -246,7 +254,7 @@ impl Entry {
     pub fn facts(&self) -> KeyFacts<'_> {
         KeyFacts {
             life: Life {
-                expires_at: self.expires_at,
+                expires_at: self.expires_at(),
                 disabled_at: self.disabled.then_some(Time::UNIX_EPOCH),
                 revoked_at: self.revoked.then_some(Time::UNIX_EPOCH),
             },
@@ -260,7 +268,8 @@ impl Entry {
 
     /// When the key expires.
     pub fn expires_at(&self) -> Option<Time> {
-        self.expires_at
+        // No moment has the number of never.
+        Time::from_timestamp_micros(self.expires_at)
     }
 
     /// When the old secret was first replaced.

@@ -31,7 +31,8 @@ use crate::{
     clock::{Clock, uptime},
     domain::{
         access::{KeyAccess, effective_scopes},
-        ids::{KeyId, TenantId},
+        ids::{AccessRoleId, KeyId, TenantId},
+        names::Scopes,
         time::Time,
         token::{Purpose, SecretHash, Token},
         verdict::{self, Code, Presented, Request, Verdict},
@@ -123,7 +124,7 @@ struct Inner {
     shared: bool,
     keys: Keys,
     tenants: Tenants,
-    gateways: RwLock<HashMap<KeyId, Arc<Gateway>>>,
+    gateways: RwLock<HashMap<KeyId, Arc<Gateway>, foldhash::quality::RandomState>>,
     ids: KnownIds,
     unknown: Unknown,
     look_ups: Budget,
@@ -435,22 +436,17 @@ impl Verifier {
             return Ok(None);
         };
         let inner = &*self.0;
-        let in_memory = read(&inner.gateways).get(&id).filter(|gateway| !gateway.tenant.is_stale()).cloned();
-        let gateway = match in_memory {
-            Some(gateway) if !inner.shared || gateway.admits(&inner.secrets, token, inner.clock.now()) => Some(gateway),
-            in_memory => {
-                let epoch = inner.epoch.load(Ordering::Acquire);
-                if inner.unknown.holds(token, epoch) || !self.may_look_up(id, in_memory.is_some()) {
-                    in_memory
-                } else {
-                    let (this, owned) = (self.clone(), token.to_owned());
-                    tokio::task::spawn_blocking(move || this.read_gateway(id, &owned)).await.map_err(|_| Unavailable)??
-                }
-            }
-        };
-        let now = inner.clock.now();
+        let mut gateway = read(&inner.gateways).get(&id).filter(|gateway| !gateway.tenant.is_stale()).cloned();
+        let mut now = inner.clock.now();
+        let mut is_admitted = gateway.as_ref().is_some_and(|gateway| gateway.admits(&inner.secrets, token, now));
+        if !is_admitted && self.must_read(id, token, gateway.is_some()) {
+            let (this, owned) = (self.clone(), token.to_owned());
+            gateway = tokio::task::spawn_blocking(move || this.read_gateway(id, &owned)).await.map_err(|_| Unavailable)??;
+            now = inner.clock.now();
+            is_admitted = gateway.as_ref().is_some_and(|gateway| gateway.admits(&inner.secrets, token, now));
+        }
         match gateway {
-            Some(gateway) if gateway.admits(&inner.secrets, token, now) => {
+            Some(gateway) if is_admitted => {
                 if inner.counts.load(Ordering::Relaxed) {
                     inner.tally.gateway_asked(gateway.id, now, from);
                 }
@@ -528,9 +524,9 @@ impl Verifier {
         }
         if verdict.code.is_accepted() {
             let first = presented == Presented::Current && key.is_first_use();
-            self.0.tally.accepted(tenant, id, LastUse { hash, at: now, ip: question.request.ip }, first);
+            self.0.tally.accepted(id, &key, LastUse { hash, at: now, ip: question.request.ip }, first);
         } else {
-            self.0.tally.refused(tenant, id, now);
+            self.0.tally.refused(id, &key, now);
         }
         Ok(Answer { verdict, key: Some((id, key)) })
     }
@@ -538,35 +534,32 @@ impl Verifier {
     /// What memory says of a token.
     fn look(&self, id: KeyId, token: &str) -> Look {
         let inner = &*self.0;
-        let epoch = inner.epoch.load(Ordering::Acquire);
         if let Some(entry) = inner.keys.get(&id) {
-            if let Some((presented, hash)) = entry.compare(&inner.secrets, token) {
-                return Look::Match(id, entry, presented, hash);
-            }
-            if inner.unknown.holds(token, epoch) || !self.may_look_up(id, true) {
-                return Look::NoMatch;
-            }
+            return match entry.compare(&inner.secrets, token) {
+                Some((presented, hash)) => Look::Match(id, entry, presented, hash),
+                None if self.must_read(id, token, true) => Look::Unsure(id),
+                None => Look::NoMatch,
+            };
+        }
+        if self.must_read(id, token, false) {
             return Look::Unsure(id);
         }
-        if inner.unknown.holds(token, epoch) || !self.may_look_up(id, false) {
-            // As much work as for an ID that exists.
-            let presented = SecretHash(inner.secrets.keyed("nobody", token.as_bytes()));
-            std::hint::black_box(presented.matches(&SecretHash([0; 32])));
-            return Look::NoMatch;
-        }
-        Look::Unsure(id)
+        // As much work as for an ID that exists.
+        let presented = SecretHash(inner.secrets.keyed("nobody", token.as_bytes()));
+        std::hint::black_box(presented.matches(&SecretHash([0; 32])));
+        Look::NoMatch
     }
 
-    /// Whether the database is asked about an ID that memory has no answer for: one that exists always, one that can only have been
-    /// made a moment ago, by another process or command, so many times a second, and one that cannot exist never.
-    fn may_look_up(&self, id: KeyId, is_wrong_secret: bool) -> bool {
+    /// Whether the database is asked about a token that memory does not accept: about an ID that exists always, about one that can
+    /// only have been made a moment ago, by another process or command, so many times a second, about one that cannot exist never,
+    /// and about no token twice until something changes. A wrong secret can be right only where other processes make keys.
+    fn must_read(&self, id: KeyId, token: &str, is_wrong_secret: bool) -> bool {
         let inner = &*self.0;
         let exists = if is_wrong_secret { Exists::No } else { inner.ids.exists(id.as_str()) };
-        match exists {
-            Exists::Maybe => true,
-            Exists::No if !inner.shared => false,
-            Exists::Hardly | Exists::No => inner.look_ups.take(uptime()),
+        if exists == Exists::No && !inner.shared {
+            return false;
         }
+        !inner.unknown.holds(token, inner.epoch.load(Ordering::Acquire)) && (exists == Exists::Maybe || inner.look_ups.take(uptime()))
     }
 
     /// What the database says of a token. Facts that something changed while they were read are read again.
@@ -623,20 +616,19 @@ impl Verifier {
         let owner = match tenant.owner(stored.owner) {
             Some(owner) => owner,
             None => match facts::owner(db, stored.tenant, stored.owner)? {
-                Some(owner) => tenant.remember_owner(Owner {
-                    id: stored.owner,
-                    active: owner.active,
-                    email: owner.email.map(Into::into),
-                    access: tenant.access(owner.held.scopes, owner.held.resources),
-                }),
+                Some(owner) => {
+                    let mut scopes = Scopes::new();
+                    for role in owner.roles {
+                        scopes.extend(role_of(db, &tenant, role)?.iter().flat_map(|held| held.iter().cloned()));
+                    }
+                    let access = tenant.access(scopes, owner.resources);
+                    tenant.remember_owner(Owner { id: stored.owner, active: owner.active, email: owner.email.map(Into::into), access })
+                }
                 None => return Ok(None),
             },
         };
         let role = match stored.access {
-            KeyAccess::Role(role) => match tenant.role(role) {
-                Some(scopes) => Some(scopes),
-                None => store::access::role(db, stored.tenant, role)?.map(|found| tenant.remember_role(role, found.scopes)),
-            },
+            KeyAccess::Role(role) => role_of(db, &tenant, role)?,
             _ => None,
         };
         let scopes = effective_scopes(&stored.access, role.as_deref(), &owner.access.scopes);
@@ -649,4 +641,12 @@ impl Verifier {
     pub fn now(&self) -> Time {
         self.0.clock.now()
     }
+}
+
+/// The scopes of an access role of the tenant, which are read once; `None` where it is gone.
+fn role_of(db: &mut store::Db, tenant: &Tenant, id: AccessRoleId) -> Result<Option<Arc<Scopes>>, StoreError> {
+    if let Some(scopes) = tenant.role(id) {
+        return Ok(Some(scopes));
+    }
+    Ok(store::access::role(db, tenant.id, id)?.map(|found| tenant.remember_role(id, found.scopes)))
 }

@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
     sync::{
         Mutex,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::{
     journal,
-    memory::{address, lock},
+    memory::{Entry, address, lock},
 };
 use crate::{
     domain::{
@@ -78,6 +78,12 @@ impl KeyTally {
         }
     }
 
+    fn add(&mut self, other: &Self) {
+        self.first |= other.first;
+        other.hours.iter().for_each(|(hour, accepted, refused)| self.add_hour(*hour, *accepted, *refused));
+        other.uses.iter().for_each(|used| self.add_use(*used));
+    }
+
     pub(super) fn add_use(&mut self, new: LastUse) {
         match self.uses.iter_mut().find(|last| last.hash == new.hash) {
             Some(last) if last.at <= new.at => *last = new,
@@ -94,37 +100,95 @@ struct GatewayTally {
     refused_count: i64,
 }
 
+/// Where a key's tally is in its shard's list, so that counting looks nothing up. Only who holds the shard's lock reads or writes it.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    round: AtomicU32,
+    at: AtomicU32,
+}
+
+impl Place {
+    fn of(&self, round: u32) -> Option<usize> {
+        (self.round.load(Ordering::Relaxed) == round).then(|| self.at.load(Ordering::Relaxed) as usize)
+    }
+
+    fn set(&self, round: u32, at: usize) {
+        self.round.store(round, Ordering::Relaxed);
+        self.at.store(u32::try_from(at).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+}
+
+/// The keys that something happened to in one round: from one writing down to the next. A key that was read again in the meantime
+/// may be in it twice.
+struct Shard {
+    round: u32,
+    keys: Vec<(KeyId, KeyTally)>,
+}
+
 /// What happened since it was last written down.
-#[derive(Default)]
 pub(super) struct Tally {
-    keys: [Mutex<HashMap<KeyId, KeyTally, foldhash::fast::RandomState>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
+    /// What could not be written, each key once.
+    unwritten: Mutex<Vec<(KeyId, KeyTally)>>,
     gateways: Mutex<HashMap<i64, GatewayTally, foldhash::fast::RandomState>>,
     /// The bucket of the journal that was folded last.
     folded: AtomicI64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            // Round 0 is that of keys which were never counted.
+            shards: std::array::from_fn(|_| Mutex::new(Shard { round: 1, keys: Vec::new() })),
+            unwritten: Mutex::default(),
+            gateways: Mutex::default(),
+            folded: AtomicI64::new(0),
+        }
+    }
 }
 
 fn hour(at: Time) -> i64 {
     at.timestamp().div_euclid(3600)
 }
 
+/// In the order of their IDs, each once.
+fn merge(keys: &mut Vec<(KeyId, KeyTally)>) {
+    keys.sort_unstable_by_key(|(id, _)| *id);
+    keys.dedup_by(|(id, tally), (kept_id, kept)| {
+        let is_same = id == kept_id;
+        if is_same {
+            kept.add(tally);
+        }
+        is_same
+    });
+}
+
 impl Tally {
-    fn with(&self, tenant: TenantId, id: KeyId, add: impl FnOnce(&mut KeyTally)) {
+    fn with(&self, id: KeyId, key: &Entry, add: impl FnOnce(&mut KeyTally)) {
         // IDs are random.
-        let shard = usize::from(id.bytes()[0]) % SHARDS;
-        add(lock(&self.keys[shard]).entry(id).or_insert_with(|| KeyTally::new(tenant)));
+        let mut shard = lock(&self.shards[usize::from(id.bytes()[0]) % SHARDS]);
+        let Shard { round, keys } = &mut *shard;
+        let at = key.place.of(*round).unwrap_or_else(|| {
+            key.place.set(*round, keys.len());
+            keys.push((id, KeyTally::new(key.tenant.id)));
+            keys.len() - 1
+        });
+        if let Some((_, tally)) = keys.get_mut(at) {
+            add(tally);
+        }
     }
 
     /// Counts an accepted decision; `first` where the secret had not been used before.
-    pub(super) fn accepted(&self, tenant: TenantId, id: KeyId, used: LastUse, first: bool) {
-        self.with(tenant, id, |tally| {
+    pub(super) fn accepted(&self, id: KeyId, key: &Entry, used: LastUse, first: bool) {
+        self.with(id, key, |tally| {
             tally.add_hour(hour(used.at), 1, 0);
             tally.add_use(used);
             tally.first |= first;
         });
     }
 
-    pub(super) fn refused(&self, tenant: TenantId, id: KeyId, at: Time) {
-        self.with(tenant, id, |tally| tally.add_hour(hour(at), 0, 1));
+    pub(super) fn refused(&self, id: KeyId, key: &Entry, at: Time) {
+        self.with(id, key, |tally| tally.add_hour(hour(at), 0, 1));
     }
 
     pub(super) fn gateway_asked(&self, id: GatewayId, at: Time, from: Option<IpAddr>) {
@@ -167,33 +231,42 @@ impl Tally {
 
     /// Whether so many keys were used that the journal was needed.
     fn write_keys(&self, store: &Store, now: Time) -> Result<bool, StoreError> {
-        let mut keys = Vec::new();
-        for shard in &self.keys {
-            let mut shard = lock(shard);
-            // The next second needs about as much room.
-            let room = HashMap::with_capacity_and_hasher(shard.len(), foldhash::fast::RandomState::default());
-            keys.extend(std::mem::replace(&mut *shard, room));
-        }
+        let mut keys = self.take_keys();
         let is_busy = keys.len() > STRAIGHT;
         if is_busy {
             let (straight, noted): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(_, tally)| tally.first);
             keys = straight;
             if let Err(error) = journal::note(store, now, &noted) {
-                keys.into_iter().chain(noted).for_each(|(id, tally)| self.put_back(id, tally));
+                lock(&self.unwritten).extend(keys.into_iter().chain(noted));
                 return Err(error);
             }
         }
-        // Always in the same order, so that two processes never wait for each other.
-        keys.sort_unstable_by_key(|(id, _)| *id);
         let mut keys = keys.into_iter().peekable();
         while keys.peek().is_some() {
             let batch: Vec<_> = keys.by_ref().take(BATCH).collect();
             if let Err(error) = store.write(now, |tx| write_keys(tx, &batch)) {
-                batch.into_iter().chain(keys).for_each(|(id, tally)| self.put_back(id, tally));
+                lock(&self.unwritten).extend(batch.into_iter().chain(keys));
                 return Err(error);
             }
         }
         Ok(is_busy)
+    }
+
+    /// Ends the round of each shard. Always in the same order, so that two processes never wait for each other.
+    fn take_keys(&self) -> Vec<(KeyId, KeyTally)> {
+        let mut keys = std::mem::take(&mut *lock(&self.unwritten));
+        for shard in &self.shards {
+            // The next round needs about as much room. It is made, and the list looked at, while requests can count.
+            let room = Vec::with_capacity(lock(shard).keys.len());
+            let ended = {
+                let mut shard = lock(shard);
+                shard.round = shard.round.wrapping_add(1);
+                std::mem::replace(&mut shard.keys, room)
+            };
+            keys.extend(ended);
+        }
+        merge(&mut keys);
+        keys
     }
 
     fn write_gateways(&self, store: &Store, now: Time) -> Result<(), StoreError> {
@@ -224,14 +297,6 @@ impl Tally {
             }
         }
         written
-    }
-
-    fn put_back(&self, id: KeyId, tally: KeyTally) {
-        self.with(tally.tenant, id, |newer| {
-            newer.first |= tally.first;
-            tally.hours.into_iter().for_each(|(hour, accepted, refused)| newer.add_hour(hour, accepted, refused));
-            tally.uses.into_iter().for_each(|used| newer.add_use(used));
-        });
     }
 }
 

@@ -284,7 +284,7 @@ fn rule(member: &Member, facts: &KeyFacts, asked: &Asked, explained: &Explanatio
             "The scopes are held",
             match &asked.scope {
                 None => "No scope is asked for".into(),
-                Some(scope) if failed && explained.facts.owner.held.scopes.contains(scope) => format!("{scope} is not given to the key"),
+                Some(scope) if failed && explained.facts.owner_scopes.contains(scope) => format!("{scope} is not given to the key"),
                 Some(scope) if failed => format!("{scope} is not held by the key’s owner"),
                 Some(scope) => format!("{scope}, from {}", facts.access_words(&member.acting)),
             },

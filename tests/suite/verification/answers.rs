@@ -1,5 +1,10 @@
 //! Every code and header of the verify calls.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
 use chrono::Duration;
 use keyward::{
     actions::keys as act_keys,
@@ -271,6 +276,24 @@ both! {
             assert_eq!(page.header("x-content-type-options").as_deref(), Some("nosniff"));
             assert_eq!(page.json()["code"], "not_found");
         }
+    }
+
+    fn a_body_that_comes_in_pieces_is_read_whole(app) {
+        let (gateway, dora) = (gateway(app, "acme"), app.fixture.key("dora"));
+        let address = app.url.strip_prefix("http://").unwrap();
+        let body = json!({ "key": dora.token }).to_string();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "POST /api/v1/keys/verify HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {gateway}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        for piece in std::iter::once(head.as_bytes()).chain(body.as_bytes().chunks(20)) {
+            stream.write_all(piece).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"code\":\"valid\""), "{answer}");
     }
 
     fn a_call_that_makes_no_sense_is_a_problem_in_words(app) {

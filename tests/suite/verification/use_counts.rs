@@ -1,9 +1,19 @@
 //! Last use and counters are written in batches, apart from everything else.
 
-use keyward::store::{self, gateways, keys, keys::Older};
+use keyward::{
+    actions,
+    domain::{ids::KeyId, lifetime::Choice},
+    store::{self, gateways, keys, keys::Older},
+};
 
 use super::{act, auth, code, gateway, make, plain, roll};
-use keyward::domain::lifetime::Choice;
+use crate::support::TestApp;
+
+/// Accepted and refused of a key of acme, an hour each.
+fn counts(app: &TestApp, key: KeyId) -> Vec<(i64, i64)> {
+    let hours = app.read(|db| keys::usage_since(db, app.fixture.tenants["acme"], key, app.now() - chrono::Duration::days(1)));
+    hours.iter().map(|(_, accepted, refused)| (*accepted, *refused)).collect()
+}
 
 both! {
     fn use_is_written_down_per_secret_without_being_a_change(app) {
@@ -27,8 +37,7 @@ both! {
         assert_eq!((used.at, used.ip.as_deref()), (app.now(), Some("203.0.113.7")));
         assert_eq!(after.current.last_used.unwrap().at, app.now());
         assert_eq!(after.old.unwrap().secret.last_used.unwrap().at, first);
-        let counts = app.read(|db| keys::usage_since(db, app.fixture.tenants["acme"], made.key.id, app.now() - chrono::Duration::days(1)));
-        assert_eq!(counts.iter().map(|(_, accepted, refused)| (*accepted, *refused)).collect::<Vec<_>>(), [(4, 1)]);
+        assert_eq!(counts(app, made.key.id), [(4, 1)]);
     }
 
     fn a_use_before_a_roll_that_is_written_after_it_belongs_to_the_old_secret(app) {
@@ -40,6 +49,37 @@ both! {
         let key = act(app, "dora", |tx, by| Ok(keys::find(tx, &by.acting().unwrap().reach(), made.key.id)?.unwrap()));
         assert!(key.current.last_used.is_none());
         assert!(key.old.unwrap().secret.last_used.is_some());
+    }
+
+    fn a_key_that_changes_while_its_use_is_counted_is_counted_exactly(app) {
+        let gateway = gateway(app, "acme");
+        let made = make(app, plain("changing"), Choice::Never);
+        for _ in 0..2 {
+            assert_eq!(code(app, &gateway, made.token.reveal()), "valid");
+            act(app, "dora", |tx, by| actions::keys::disable(tx, by, made.key.id, ""));
+            assert_eq!(code(app, &gateway, made.token.reveal()), "disabled");
+            act(app, "dora", |tx, by| {
+                let version = keys::find(tx, &by.acting().unwrap().reach(), made.key.id)?.unwrap().version;
+                actions::keys::enable(tx, by, made.key.id, version, None)
+            });
+        }
+        app.app.gate.verifier.write_tallies();
+        assert_eq!(counts(app, made.key.id), [(2, 2)]);
+    }
+
+    fn use_that_cannot_be_written_is_kept_until_it_can(app) {
+        let gateway = gateway(app, "acme");
+        let made = make(app, plain("waiting"), Choice::Never);
+        app.sql("ALTER TABLE key_usage RENAME TO put_away");
+        for _ in 0..3 {
+            assert_eq!(code(app, &gateway, made.token.reveal()), "valid");
+            app.app.gate.verifier.write_tallies();
+        }
+        app.sql("ALTER TABLE put_away RENAME TO key_usage");
+        let key = act(app, "dora", |tx, by| Ok(keys::find(tx, &by.acting().unwrap().reach(), made.key.id)?.unwrap()));
+        assert_eq!(key.last_used, None);
+        app.app.gate.verifier.write_tallies();
+        assert_eq!(counts(app, made.key.id), [(3, 0)]);
     }
 
     fn a_gateway_shows_when_it_last_asked_and_whom_it_refused(app) {
