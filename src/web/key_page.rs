@@ -66,6 +66,9 @@ struct KeyPage {
     find: String,
     status: StatusView,
     allowed: Allowed,
+    /// Whether enabling asks for a code; else the button does it.
+    enable_asks: bool,
+    version: i64,
     notices: Vec<Notice>,
     current: SecretView,
     overlap: Option<OverlapView>,
@@ -130,7 +133,7 @@ fn notices(member: &Member, facts: &KeyFacts, allowed: Allowed, now: Time) -> Ve
                 "",
                 "circle-pause",
                 format!("Disabled on {when}{by}. It is refused until it is enabled; its expiry keeps running.{who}{}", why(&key.disable_reason)),
-                allowed.enable.then_some(("/enable", "Enable…")),
+                (allowed.enable && tenant.settings.code_actions.enable).then_some(("/enable", "Enable…")),
             );
         }
         (Status::Expired, Some(end)) => {
@@ -220,6 +223,8 @@ pub async fn page(member: Member, path: Path<(String, String)>) -> WebResult {
         find: member.url("/keys/find"),
         status: key_view::status(&key.life, &member.acting.tenant, facts.owner.is_active(), now),
         allowed,
+        enable_asks: member.acting.tenant.settings.code_actions.enable,
+        version: key.version,
         notices: notices(&member, &facts, allowed, now),
         current: secret(&key.current, key.created_at, now),
         overlap: overlap(key, now),

@@ -26,6 +26,7 @@ fn in_all_looks(prepare: impl Fn(&TestApp) + Sync, pages: impl Fn(&TestApp) -> V
                         for path in paths {
                             browser.goto(&path);
                             browser.is_accessible(&path);
+                            keeps_controls_in_reach(&browser, &path);
                             browser.screenshot(&format!("{person}{}", path.replace(['/', '?', '=', '+', '&'], "-")));
                             let expected = if path == "/nowhere" || path.contains("kwx_") || path.contains("kwr_") { 1 } else { 0 };
                             let complaints = browser.complaints();
@@ -36,6 +37,25 @@ fn in_all_looks(prepare: impl Fn(&TestApp) + Sync, pages: impl Fn(&TestApp) -> V
             });
         }
     });
+}
+
+/// No button, link or field sticks out of the window or of its card, but where one can scroll; and an arrow lies in its list.
+fn keeps_controls_in_reach(browser: &Browser, path: &str) {
+    let outside = browser.evaluate(
+        "const box = e => e.getBoundingClientRect(), wrong = [];
+         const scrolls = e => { for (let p = e.parentElement; p; p = p.parentElement) if (/auto|scroll/.test(getComputedStyle(p).overflowX)) return true; return false };
+         for (const e of document.querySelectorAll('main :is(.btn, button, input, select, textarea)')) {
+           const r = box(e); if (!r.width || e.closest('.vh, [popover]') || e.matches('.vh') || scrolls(e)) continue;
+           const c = e.closest('.card') ? box(e.closest('.card')) : { left: 0, right: innerWidth };
+           if (r.left < Math.max(0, c.left) - 1 || r.right > Math.min(innerWidth, c.right) + 1) wrong.push(e.outerHTML.slice(0, 200));
+         }
+         for (const e of document.querySelectorAll('main .selectwrap > .icon')) {
+           const s = e.parentElement.querySelector('select'), r = box(e);
+           if (s && r.width && (r.left < box(s).left || r.right > box(s).right)) wrong.push('the arrow of ' + (s.id || s.name));
+         }
+         return wrong",
+    );
+    assert_eq!(outside, serde_json::json!([]), "{path}");
 }
 
 fn all(paths: &[&str]) -> Vec<String> {
@@ -129,4 +149,14 @@ fn pages_of_administration_are_accessible() {
         vec![("ada", of_ada), ("root", of_root.concat())]
     };
     in_all_looks(prepare, pages);
+}
+
+#[test]
+fn a_phone_shows_who_signed_in() {
+    let app = spawn(Backend::Sqlite);
+    let browser = signed_in(&app, "ada", PHONE);
+    browser.goto("/t/acme/events");
+    browser.sees("Signed in");
+    let newest = browser.evaluate("const by = document.querySelector('#events .e-by'); return [by.textContent, by.offsetWidth > 0]");
+    assert_eq!(newest, serde_json::json!(["Ada Example", true]));
 }

@@ -2,7 +2,7 @@
 
 use chrono::Duration;
 
-use super::{code_of, count, create, gateway, led_to, token_of, url, verify};
+use super::{code_of, count, create, gateway, led_to, set, token_of, url, verify};
 
 both! {
     fn a_key_lives_from_creation_to_revocation(app) {
@@ -125,6 +125,25 @@ both! {
         assert_eq!(code_of(app, &gateway, &key.token), "disabled");
         led_to(&dora.submit(&url(key.id.as_str(), "/enable"), &[]));
         assert_eq!(code_of(app, &gateway, &key.token), "valid");
+    }
+
+    fn the_key_page_enables_at_once_unless_a_code_is_asked_for(app) {
+        let gateway = gateway(app);
+        let dora = app.signed_in("dora");
+        let key = app.fixture.key("dora");
+        let page = url(key.id.as_str(), "");
+        for asks in [false, true] {
+            set(app, |settings| settings.code_actions.enable = asks);
+            led_to(&dora.submit(&url(key.id.as_str(), "/disable"), &[]));
+            let shown = dora.get(&page);
+            let buttons = shown.attributes(&format!("button[form=one-key][formaction='{page}/enable'][name=seen]"), "value");
+            let links = shown.attributes(&format!("main a[href='{page}/enable']"), "href");
+            assert_eq!((buttons.len(), links.len()), if asks { (0, 2) } else { (1, 0) }, "{}", shown.text());
+            if let Some(seen) = buttons.first() {
+                led_to(&dora.post(&format!("{page}/enable"), &[("seen", seen)]));
+                assert_eq!(code_of(app, &gateway, &key.token), "valid");
+            }
+        }
     }
 
     fn renewing_starts_the_lifetime_again(app) {
