@@ -116,6 +116,7 @@ type KeyColumns = (
 /// # Errors
 /// The database is away.
 pub fn key(db: &mut Db, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+    // One row at most, and no LIMIT: SQLite prepares a statement anew each time a limit is bound to it.
     let found: Option<KeyColumns> = table::table
         .filter(table::id.eq(id.as_str()))
         .select((
@@ -133,7 +134,7 @@ pub fn key(db: &mut Db, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
             (table::expires_at, table::disabled_at, table::revoked_at, table::created_at, table::made_at, table::used_at),
             (table::hash, table::pepper, table::old_hash, table::old_pepper, table::old_replaced_at, table::old_stops_at),
         ))
-        .first(db.conn())
+        .get_result(db.conn())
         .optional()?;
     let Some((what, times, hashes)) = found else { return Ok(None) };
     let (tenant, owner, name, access_kind, role, scopes, all_resources, resources, ip_ranges) = what;
@@ -215,7 +216,7 @@ pub fn gateway(db: &mut Db, id: KeyId) -> Result<Option<StoredGateway>, StoreErr
             (gateways::hash, gateways::pepper),
             (gateways::old_hash, gateways::old_pepper, gateways::old_stops_at),
         ))
-        .first(db.conn())
+        .get_result(db.conn())
         .optional()?;
     let Some((id, tenant, expires_at, revoked_at, (hash, pepper), old)) = found else { return Ok(None) };
     let old = match old {
