@@ -400,6 +400,7 @@ fn fresh_line(linked: &Linked, now: Time) -> Option<Line> {
         last_used_at: used.as_ref().map(|used| used.at),
         last_used_from: used.and_then(|used| used.ip),
         for_extra,
+        for_admin: notice.role == Role::Admin,
     })
 }
 

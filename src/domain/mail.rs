@@ -142,6 +142,9 @@ pub struct Line {
     pub last_used_from: Option<String>,
     /// Whether the recipient is an extra one, who learns less and may ask for no more.
     pub for_extra: bool,
+    /// Whether the recipient administers the tenant and stands in for an owner who is not active.
+    #[serde(default)]
+    pub for_admin: bool,
 }
 
 impl Line {

@@ -136,16 +136,18 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
     lines.sort_by_key(|(line, _)| line.urgency(now));
     let any_link = lines.iter().any(|(line, token)| token.is_some() && line.extended_to.is_some());
     let for_extra = lines.iter().all(|(line, _)| line.for_extra);
+    let for_admin = lines.iter().all(|(line, _)| line.for_admin);
+    let is_theirs = |line: &Line| !line.for_extra && !line.for_admin;
     let count = lines.len() + contents.more;
     let (subject, heading, opening) = match lines.as_slice() {
         [(line, _)] if contents.more == 0 => {
             let subject = subject_of(line, now);
-            let whose = if line.for_extra { "The" } else { "Your" };
+            let whose = if is_theirs(line) { "Your" } else { "The" };
             let opening = format!("{whose} API key “{}”{}", line.key.name, ends_of_sentence(line, now));
             (subject.clone(), subject, opening)
         }
         _ => {
-            let whose = if for_extra { "" } else { "of your " };
+            let whose = if lines.iter().all(|(line, _)| is_theirs(line)) { "of your " } else { "" };
             (digest_subject(count), format!("{count} {whose}API keys need your attention"), String::new())
         }
     };
@@ -187,7 +189,12 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
     if any_link {
         after.push(("Each button opens a page that asks you to confirm. A link works once and can do nothing but extend its key.".to_owned(), None));
     }
-    if !for_extra && let Some((slug, _)) = &contents.tenant {
+    if let Some((slug, _)) = contents.tenant.as_ref().filter(|_| for_admin) {
+        after.push((
+            "Those who look after the key are no longer active. To see whose it is and decide what becomes of it, sign in:".to_owned(),
+            Some(format!("{}/t/{slug}/keys?status=expiring", about.public_url)),
+        ));
+    } else if !for_extra && let Some((slug, _)) = &contents.tenant {
         after.push((
             "To give a key its full lifetime again, sign in and renew it:".to_owned(),
             Some(format!("{}/profile?tenant={slug}", about.public_url)),
@@ -203,6 +210,7 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
     let because = match (for_extra, count) {
         (true, 1) => "You get this because you were named as a recipient of notices of this key.",
         (true, _) => "You get this because you were named as a recipient of notices of these keys.",
+        (false, _) if for_admin => "You get this because you administer the tenant, and nobody else is left to be told.",
         (false, 1) => "You get this because you look after the key.",
         (false, _) => "You get this because you look after these keys.",
     };

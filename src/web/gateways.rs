@@ -28,7 +28,7 @@ use crate::{
         names::{self, Scope},
         permission::Permission,
         roll::Stop,
-        time::{Time, ago, date, date_time, days, weekday_time},
+        time::{Time, ago, date, date_time, days, left, weekday_time},
         token::base62,
     },
     store::{
@@ -45,7 +45,7 @@ struct Row {
     public_id: String,
     off: bool,
     badge: (&'static str, &'static str, &'static str),
-    marker: String,
+    markers: Vec<String>,
     asked: (String, String),
     refused: String,
     created: String,
@@ -54,17 +54,24 @@ struct Row {
     can_revoke: bool,
 }
 
-fn row(gateway: Gateway, now: Time) -> Row {
+/// `soon` is how long before its expiry a credential is said to expire, as long as mails say so.
+fn row(gateway: Gateway, soon: chrono::Duration, now: Time) -> Row {
+    let ends = gateway.expires_at.filter(|end| gateway.is_active(now) && *end <= now + soon);
     let badge = match (&gateway.revoked, gateway.is_active(now)) {
         (Some(_), _) => ("revoked", "ban", "Revoked"),
         (None, true) => ("active", "dot", "Active"),
         (None, false) => ("", "timer-off", "Expired"),
     };
-    let marker = match (&gateway.revoked, gateway.overlap(now)) {
-        (Some((at, by)), _) => format!("by {by}, {}", date(*at)),
-        (None, Some(until)) => format!("Old secret works until {}", date_time(until)),
-        _ => String::new(),
-    };
+    let mut markers = Vec::new();
+    if let Some((at, by)) = &gateway.revoked {
+        markers.push(format!("by {by}, {}", date(*at)));
+    }
+    if let Some(end) = ends {
+        markers.push(format!("Expiring soon: stops in {}", left(end, now)));
+    }
+    if let Some(until) = gateway.overlap(now).filter(|_| gateway.revoked.is_none()) {
+        markers.push(format!("Old secret works until {}", date_time(until)));
+    }
     let refused = gateway.refused.as_ref().map_or_else(String::new, |last: &Use| {
         let from = last.ip.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
         format!("{} refused, the latest {}{from}", key_view::number(gateway.refused_count), ago(last.at, now))
@@ -73,7 +80,7 @@ fn row(gateway: Gateway, now: Time) -> Row {
         id: gateway.id.0,
         off: !gateway.is_active(now),
         badge,
-        marker,
+        markers,
         asked: key_view::last_used(gateway.asked.as_ref(), now),
         refused,
         created: format!("{}, {}", gateway.created_by, date(gateway.created_at)),
@@ -118,7 +125,7 @@ pub async fn list(member: Member, query: Query<ListQuery>) -> WebResult {
         frame: member.frame.clone(),
         url: member.url("/gateways"),
         tenant: member.acting.tenant.name.clone(),
-        rows: found.into_iter().map(|gateway| row(gateway, now)).collect(),
+        rows: found.into_iter().map(|gateway| row(gateway, member.acting.tenant.settings.expiring_soon(), now)).collect(),
         scopes,
         scope,
         recipes,

@@ -87,7 +87,7 @@ fn line(key: KeyId, stage: &str, role: &'static str) -> (KeyId, String, &'static
     (key, stage.to_owned(), role)
 }
 
-fn suspend(app: &TestApp, name: &str, suspended: bool) {
+pub fn suspend(app: &TestApp, name: &str, suspended: bool) {
     let member: MemberId = app.fixture.members[&format!("acme/{name}")];
     app.write(|tx| members::set_suspended(tx, app.fixture.tenants["acme"], member, suspended));
 }

@@ -83,7 +83,7 @@ both! {
             let page = create(&dora, &fields);
             assert_eq!(page.status, 422, "{name}={value}: {}", page.text());
         }
-        for (fields, status) in [(&[("colour", "red")][..], 400), (&[("owner", "x")], 404), (&[("owner", "999999")], 403), (&[("form_id", "x")], 400)] {
+        for (fields, status) in [(&[("colour", "red")][..], 400), (&[("name", "a\0b")], 400), (&[("owner", "x")], 404), (&[("owner", "999999")], 403), (&[("form_id", "x")], 400)] {
             let page = create(&dora, fields);
             assert_eq!(page.status, status, "{fields:?}");
         }

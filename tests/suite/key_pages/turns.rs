@@ -5,7 +5,7 @@ use std::{sync::mpsc, time::Duration};
 use keyward::store::{StoreError, Tx, console_roles, members, tenants};
 
 use super::{count, set, url};
-use crate::support::{TestApp, browser::Page};
+use crate::support::{Backend, TestApp, behind::Behind, browser::Page};
 
 /// Sends a request while somebody else is changing the tenant, whose change is there before the request gets its turn.
 fn meanwhile(app: &TestApp, change: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send, request: impl FnOnce() -> Page) -> Page {
@@ -27,6 +27,23 @@ fn meanwhile(app: &TestApp, change: impl FnOnce(&mut Tx<'_>) -> Result<(), Store
 }
 
 both! {
+    fn a_change_that_waits_too_long_for_the_database_is_refused_whole_and_works_the_next_time(app) {
+        let (dora, key) = (app.signed_in("dora"), app.fixture.key("dora"));
+        let disable = url(key.id.as_str(), "/disable");
+        let form = dora.get(&disable);
+        let behind = Behind::new(app, &[]);
+        let events = || behind.one("SELECT count(*) AS text FROM events");
+        let before = events();
+        let begin = if app.backend == Backend::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN; LOCK TABLE keys IN EXCLUSIVE MODE" };
+        behind.sql(begin).unwrap();
+        let refused = dora.send(&form, &disable, &[("reason", "Left the team")]);
+        assert_eq!((refused.status, refused.header("retry-after").as_deref()), (503, Some("10")), "{}", refused.text());
+        behind.sql("ROLLBACK").unwrap();
+        assert_eq!((app.verify(&key.token), events()), ("valid".to_owned(), before), "half of it was done");
+        assert_eq!(dora.send(&form, &disable, &[("reason", "Left the team")]).status, 303);
+        assert_eq!(app.verify(&key.token), "disabled");
+    }
+
     fn a_key_is_not_made_where_it_was_forbidden_while_its_maker_waited(app) {
         let acme = app.fixture.tenants["acme"];
         let dora = app.signed_in("dora");

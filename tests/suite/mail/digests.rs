@@ -19,7 +19,7 @@ use keyward::{
 
 use super::sending::{Sending, sending, spawn};
 use crate::{
-    notices::make_many,
+    notices::{make_many, suspend},
     support::{Backend, TestApp, smtp},
 };
 
@@ -70,6 +70,20 @@ sending! {
         let id = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 10))[0].id;
         let page = ada.open(&format!("/t/acme/mail/{id}"));
         assert!(page.texts("dd").contains(&"130".to_owned()) && page.says("30 more are not shown here"), "{:?}", page.texts("dd"));
+    }
+
+    fn an_admin_who_stands_in_is_told_why_and_where_the_keys_are(at) {
+        let app = &at.app;
+        make_many(app, "emil", "emil", &["left alone"], 28, &[]);
+        suspend(app, "emil", true);
+        app.advance(days(14));
+        sweep(app);
+        app.app.post.round().unwrap();
+        let mail = &to(&at.server.mails(), "ada@acme.example")[0];
+        let text = mail.text.as_ref().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("The API key “left alone” expires") && !text.contains("Your API key"), "{text}");
+        assert!(text.contains("You get this because you administer the tenant, and nobody else is left to be told."), "{text}");
+        assert!(text.contains(&format!("{}/t/acme/keys?status=expiring", app.url)) && !text.contains("/profile"), "{text}");
     }
 
     fn one_click_unsubscribes_from_every_key_of_the_digest(at) {

@@ -97,6 +97,19 @@ both! {
         assert_eq!(auth(app, &credential, "", &[key]).status, 403);
     }
 
+    fn a_credential_that_expires_soon_says_so_on_the_page(app) {
+        let ada = app.signed_in("ada");
+        let code = app.code("ada");
+        ada.send(&ada.get("/t/acme/gateways/new"), "/t/acme/gateways", &[("name", "edge"), ("expires", "days"), ("days", "40"), ("totp", &code)]);
+        // The first mail about it is due 14 days before its end.
+        app.advance(chrono::Duration::days(26) - chrono::Duration::hours(1));
+        assert!(!app.signed_in("ada").get("/t/acme/gateways").says("Expiring soon"));
+        app.advance(chrono::Duration::hours(2));
+        assert!(app.signed_in("ada").get("/t/acme/gateways").says("Expiring soon: stops in 13 days"));
+        app.advance(chrono::Duration::days(14));
+        assert!(!app.signed_in("ada").get("/t/acme/gateways").says("Expiring soon"));
+    }
+
     fn only_who_manages_settings_sees_gateways_and_only_their_own_tenants(app) {
         assert_eq!(app.signed_in("dora").get("/t/acme/gateways").status, 403);
         let ada = app.signed_in("ada");
