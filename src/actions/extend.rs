@@ -5,10 +5,11 @@ use serde_json::json;
 use super::{By, Who};
 use crate::{
     domain::{
+        change,
         event::Action,
         key::Key,
         mail::{KeyName, Mail, Role},
-        notice::{Extendable, NoExtension, may_extend},
+        notice::NoExtension,
         time::{Time, date_time},
     },
     store::{
@@ -49,25 +50,17 @@ pub(super) fn is_concerned(linked: &Linked) -> bool {
     linked.notice.role == Role::Extra || linked.recipients.contains(&linked.notice.recipient)
 }
 
-/// The expiry that a link would set now.
+/// The key as a link would leave it now.
 ///
 /// # Errors
-/// Why it would set none.
-pub fn offer(linked: &Linked, now: Time) -> Result<Time, LinkError> {
+/// Why it would leave it as it is.
+pub fn offer(linked: &Linked, now: Time) -> Result<Key, LinkError> {
     let Some((key, owner)) = &linked.key else { return Err(LinkError::Deleted) };
     if owner.is_active() && !is_concerned(linked) {
         return Err(LinkError::NotTheirs);
     }
-    let facts = Extendable {
-        life: key.life,
-        of: linked.notice.expires_at,
-        extensions: key.extensions,
-        most: linked.tenant.settings.extensions,
-        owner_active: owner.is_active(),
-        keys_on: linked.tenant.settings.keys_enabled && linked.tenant.suspended_at.is_none(),
-        grace: &linked.tenant.grace,
-    };
-    match (may_extend(&facts, now), &linked.extension) {
+    let extended = change::extend(key, linked.notice.expires_at, owner.is_active(), &linked.tenant.policy(), now);
+    match (extended, &linked.extension) {
         (Err(NoExtension::Revoked), _) => Err(NoExtension::Revoked.into()),
         // What came of the extension later is not this link's to tell.
         (_, Some(used)) if key.life.expires_at == Some(used.to) && used.recipient == linked.notice.recipient => Err(LinkError::Used(used.clone())),
@@ -105,10 +98,8 @@ fn open(tx: &mut Tx<'_>, token: &str) -> Result<Linked, LinkError> {
 /// Why not; nothing is changed then.
 pub fn extend(tx: &mut Tx<'_>, by: &By, token: &str) -> Result<Extended, LinkError> {
     let linked = open(tx, token)?;
-    let to = offer(&linked, tx.now())?;
-    let Some((mut key, owner)) = linked.key.clone() else { return Err(LinkError::Deleted) };
-    key.life.expires_at = Some(to);
-    key.extensions += 1;
+    let mut key = offer(&linked, tx.now())?;
+    let (Some(to), Some((_, owner))) = (key.life.expires_at, linked.key.clone()) else { return Err(LinkError::Deleted) };
     save(tx, &mut key, &owner)?;
     extensions::add(tx, &linked.notice, to)?;
     let details = json!({ "expires_at": { "from": linked.notice.expires_at, "to": to } });

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{
         access::{KeyAccess, ResourceSet, effective_scopes},
+        change,
         event::Action,
         ids::{KeyId, MemberId, TenantId},
         key::Key,
@@ -100,14 +101,12 @@ fn new_owner(tx: &mut Tx<'_>, tenant: &Tenant, id: MemberId) -> Result<Owner, Me
     if member.is_service() || permissions.has(Permission::KeysManageOwn) { Ok(member) } else { Err(MemberError::NoOwner) }
 }
 
-fn pass_on(tx: &mut Tx<'_>, by: &By, mut key: Key, from: &Owner, to: &Owner) -> Result<(Key, Moved), MemberError> {
+fn pass_on(tx: &mut Tx<'_>, by: &By, key: &Key, from: &Owner, to: &Owner) -> Result<(Key, Moved), MemberError> {
     if from.id == to.id {
         return Err(MemberError::NoOwner);
     }
-    let moved = moved(tx, &key, to.id)?;
-    key.owner = to.id;
-    key.access = KeyAccess::Scopes(moved.scopes.clone());
-    key.resources = moved.resources.clone();
+    let moved = moved(tx, key, to.id)?;
+    let mut key = change::hand_over(key, to.id, moved.scopes.clone(), moved.resources.clone(), tx.now()).map_err(KeyError::Refused)?;
     keys::save(tx, &mut key, to)?;
     let details = json!({
         "owner": { "from": from.name, "to": to.name },
@@ -124,15 +123,13 @@ fn pass_on(tx: &mut Tx<'_>, by: &By, mut key: Key, from: &Owner, to: &Owner) -> 
 pub fn hand_over(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, to: MemberId) -> Result<Key, MemberError> {
     let acting = acting_now(tx, by, Permission::MembersManage)?;
     let key = key_rows::find(tx, &acting.reach(), id)?.ok_or(KeyError::NoSuchKey)?;
-    if key.life.revoked_at.is_some() {
-        return Err(KeyError::Revoked.into());
-    }
+    change::may_change(&key).map_err(KeyError::Refused)?;
     if key.version != seen {
         return Err(KeyError::Changed.into());
     }
     let from = members::find(tx, acting.tenant.id, key.owner)?.ok_or(KeyError::NoSuchKey)?;
     let to = new_owner(tx, &acting.tenant, to)?;
-    let (key, moved) = pass_on(tx, by, key, &from, &to)?;
+    let (key, moved) = pass_on(tx, by, &key, &from, &to)?;
     mail::tell_handed_over(tx, by, &acting.tenant, &from, &to, &[(key.clone(), lost(&moved))])?;
     mail::tell_handed_away(tx, by, &acting.tenant, &from, &to, &key)?;
     Ok(key)
@@ -186,10 +183,12 @@ fn take_out(
     }
     let count = keys.len();
     let mut handed: Vec<(Owner, Vec<(Key, Vec<String>)>)> = Vec::new();
-    for mut key in keys {
-        match fate(&key) {
+    for key in &keys {
+        match fate(key) {
             None => return Err(MemberError::Undecided),
-            Some(Fate::Revoke) => keys::stop_for_good(tx, by, &mut key, member, "its owner was removed")?,
+            Some(Fate::Revoke) => {
+                keys::stop_for_good(tx, by, key, member, "its owner was removed")?;
+            }
             Some(Fate::HandOver(to)) => {
                 let to = new_owner(tx, tenant, to)?;
                 let (key, moved) = pass_on(tx, by, key, member, &to)?;

@@ -218,12 +218,8 @@ fn find_key(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<(Key, members::Owner)
 /// # Errors
 /// See [`KeyError`].
 pub fn revoke_key(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, KeyError> {
-    let (mut key, owner) = find_key(tx, by, id)?;
-    if key.life.revoked_at.is_some() {
-        return Err(KeyError::Revoked);
-    }
-    key_actions::stop_for_good(tx, by, &mut key, &owner, reason)?;
-    Ok(key)
+    let (key, owner) = find_key(tx, by, id)?;
+    key_actions::stop_for_good(tx, by, &key, &owner, reason)
 }
 
 /// Removes a key of any tenant from the grid; one that was not revoked is revoked first. Its events stay.
@@ -231,13 +227,11 @@ pub fn revoke_key(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<K
 /// # Errors
 /// See [`KeyError`].
 pub fn delete_key(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key, KeyError> {
-    let (mut key, owner) = find_key(tx, by, id)?;
+    let (key, owner) = find_key(tx, by, id)?;
     if key.version != seen {
         return Err(KeyError::Changed);
     }
-    if key.life.revoked_at.is_none() {
-        key_actions::stop_before_deletion(tx, by, &mut key, &owner)?;
-    }
+    let key = key_actions::stop_before_deletion(tx, by, key, &owner)?;
     keys::delete(tx, &key, &owner)?;
     key_actions::note(tx, by, Action::KeyDeleted, &key, json!({ "owner": owner.name }))?;
     Ok(key)

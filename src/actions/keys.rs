@@ -7,20 +7,20 @@ use crate::{
     chance,
     domain::{
         access::{KeyAccess, ResourceSet},
+        change::{self, Refused},
         event::Action,
         ids::{KeyId, MemberId},
         ip_range::IpRanges,
-        key::{Actor, Key, Life, SecretFacts, Status},
-        lifetime::{self, Choice, LifetimeError},
+        key::{Actor, Key, Life, SecretFacts},
+        lifetime::{self, Choice},
         names::{EmailAddress, KeyName, Scope},
         permission::Permission,
-        roll::{self, RollError, Stays},
-        time::{Time, date},
+        roll::{self, Stays},
+        time::date,
         token::{self, Purpose, Token},
     },
     store::{
-        StoreError, Tx, access, events, form_ids,
-        keys::{self, Older},
+        StoreError, Tx, access, events, form_ids, keys,
         members::{self, Acting, Owner},
     },
 };
@@ -36,8 +36,6 @@ pub enum KeyError {
     NoSuchKey,
     #[error("You may not do this with this key.")]
     NotAllowed,
-    #[error("API keys are turned off for this tenant.")]
-    KeysOff,
     #[error("{name} has {} of {limit} keys: {parts}. Revoke or delete one, or ask a tenant admin to raise the limit.", parts.all())]
     Limit { name: String, limit: i64, parts: keys::Parts },
     #[error("This key was changed in the meantime. Look at it as it is now, and decide again.")]
@@ -46,20 +44,8 @@ pub enum KeyError {
     AlreadyDone(String),
     #[error("Enter the code from your authenticator app.")]
     NeedsCode,
-    #[error("This key was revoked. That cannot be undone.")]
-    Revoked,
-    #[error("This key is not disabled.")]
-    NotDisabled,
-    #[error("This key is disabled already.")]
-    AlreadyDisabled,
     #[error("This key was disabled by {0}. Only someone who may revoke any key can enable it.")]
     DisabledByAnother(String),
-    #[error("No overlap is running: the old secret has stopped already.")]
-    NoOverlap,
-    #[error("This key has no expiry, so there is nothing to renew.")]
-    NoExpiry,
-    #[error("The grace of this key ended on {}. Roll it instead.", date(*.0))]
-    GraceOver(Time),
     #[error("The owner of this key is suspended or removed.")]
     OwnerInactive,
     #[error("{0}")]
@@ -71,9 +57,7 @@ pub enum KeyError {
     #[error("Only someone with every console permission of the key’s owner can do this with a management key.")]
     Climb,
     #[error(transparent)]
-    Expiry(#[from] LifetimeError),
-    #[error(transparent)]
-    Roll(#[from] RollError),
+    Refused(#[from] Refused),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -145,9 +129,7 @@ pub fn create(
     if !member(by)?.may_manage(owner) {
         return Err(KeyError::NotAllowed);
     }
-    if !tenant.settings.keys_enabled || tenant.suspended_at.is_some() {
-        return Err(KeyError::KeysOff);
-    }
+    tenant.policy().keys_on()?;
     if tenant.settings.code_actions.create_and_renew && proof.is_none() {
         return Err(KeyError::NeedsCode);
     }
@@ -163,7 +145,7 @@ pub fn create(
     check_grants(tx, by, &owner, form, None)?;
     guard_reserved(tx, by, &owner, reserved(&form.access).next().is_some(), proof)?;
     let now = tx.now();
-    let expiry = lifetime::decide(expiry, tenant.settings.maximum_days, now)?;
+    let expiry = lifetime::decide(expiry, tenant.settings.maximum_days, now).map_err(Refused::Expiry)?;
     let id = token::fresh_id(&mut chance::fill);
     let key = Key {
         id,
@@ -318,17 +300,15 @@ pub fn edit(
 ) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
     let (before, owner) = find_to_manage(tx, by, id, seen)?;
-    if before.life.revoked_at.is_some() {
-        return Err(KeyError::Revoked);
-    }
+    change::may_change(&before)?;
     check_grants(tx, by, &owner, form, Some(&before))?;
     let has_reserved = reserved(&before.access).chain(reserved(&form.access)).next().is_some();
     let new_reserved = reserved(&form.access).any(|scope| !reserved(&before.access).any(|had| had == scope));
     // A code is asked for granting a reserved scope, not for a comment on a key that has one.
     let enough = CodeProof(());
     guard_reserved(tx, by, &owner, has_reserved, if new_reserved { proof } else { Some(&enough) })?;
-    let now = tx.now();
-    let mut key = before.clone();
+    let policy = member(by)?.tenant.policy();
+    let mut key = expiry.map_or_else(|| Ok(before.clone()), |choice| change::edit_expiry(&before, choice, &policy, tx.now()))?;
     if let Some(name) = &form.name {
         key.name = name.clone();
     }
@@ -337,13 +317,6 @@ pub fn edit(
     key.resources = form.resources.clone();
     key.ip_ranges = form.ip_ranges.clone();
     key.notice_recipients.clone_from(&form.notice_recipients);
-    if let Some(choice) = expiry {
-        let expiry = lifetime::edit(before.life.expires_at, choice, member(by)?.tenant.settings.maximum_days, now)?;
-        if expiry.at != before.life.expires_at {
-            set_expiry(&mut key, expiry.at, now);
-            key.lifetime = expiry.lifetime;
-        }
-    }
     let changes = difference(&before, &key);
     if changes.as_object().is_some_and(serde_json::Map::is_empty) {
         return Ok(before);
@@ -351,12 +324,6 @@ pub fn edit(
     save(tx, &mut key, &owner)?;
     note(tx, by, Action::KeyEdited, &key, changes)?;
     Ok(key)
-}
-
-fn set_expiry(key: &mut Key, at: Option<Time>, now: Time) {
-    key.life.expires_at = at;
-    key.expiry_set_at = now;
-    key.extensions = 0;
 }
 
 /// What differs, each as `{"from": …, "to": …}`.
@@ -391,38 +358,21 @@ pub fn roll(
         return Err(KeyError::AlreadyDone(id.to_string()));
     }
     let (before, owner) = find_to_manage(tx, by, id, seen)?;
-    let tenant = &member(by)?.tenant;
-    if !tenant.settings.keys_enabled || tenant.suspended_at.is_some() {
-        return Err(KeyError::KeysOff);
-    }
-    let now = tx.now();
-    let outcome = roll::roll(&before, request, &tenant.settings, &tenant.grace, now)?;
+    let (key, stays) = change::roll(&before, request, &member(by)?.tenant.policy(), &member(by)?.name, tx.now())?;
     if proof.is_none() {
         return Err(KeyError::NeedsCode);
     }
     guard_reserved(tx, by, &owner, reserved(&before.access).next().is_some(), proof)?;
-    let mut key = before.clone();
-    if let Some(expiry) = outcome.expiry {
-        set_expiry(&mut key, expiry.at, now);
-        key.lifetime = expiry.lifetime;
-    }
-    key.changed_at = now;
-    key.current = SecretFacts { made_at: now, made_by: member(by)?.name.clone(), last_used: None };
-    let (older, stops_at) = match outcome.stays {
-        Stays::None => (Older::None, now),
-        Stays::Current(until) => (Older::Current(until), until),
-        Stays::Old(until) => (Older::Old(until), until),
-    };
     let token = Token::make(Purpose::Key, id, &mut chance::fill);
     let (hash, pepper) = hashed(tx, &key, &token)?;
-    if !keys::replace_secret(tx, &key, before.version, &owner, older, hash, pepper)? {
+    if !keys::replace_secret(tx, &key, before.version, &owner, stays, hash, pepper)? {
         return Err(KeyError::Changed);
     }
     form_ids::use_up(tx, member(by)?.account, form_id, id.as_str())?;
-    let keeps = match outcome.stays {
-        Stays::None => "none",
-        Stays::Current(_) => "latest",
-        Stays::Old(_) => "original",
+    let (keeps, stops_at) = match stays {
+        Stays::None => ("none", tx.now()),
+        Stays::Current(until) => ("latest", until),
+        Stays::Old(until) => ("original", until),
     };
     let details = json!({
         "old_secret_stops_at": stops_at, "keep": keeps, "compromised": request.stop == roll::Stop::Compromised,
@@ -439,18 +389,16 @@ pub fn roll(
 /// See [`KeyError`].
 pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
-    let (mut key, owner) = find(tx, by, id)?;
-    if !member(by)?.may_manage(key.owner) && !member(by)?.may(Permission::KeysRevokeAny) {
+    let (before, owner) = find(tx, by, id)?;
+    if !member(by)?.may_manage(before.owner) && !member(by)?.may(Permission::KeysRevokeAny) {
         return Err(KeyError::NotAllowed);
     }
-    let now = tx.now();
-    let Some(planned) = key.overlap(now).map(|old| old.stops_at) else { return Err(KeyError::NoOverlap) };
-    key.old = None;
-    key.changed_at = now;
-    if !keys::finish(tx, &key, key.version, &owner)? {
+    let planned = change::may_finish(&before, tx.now())?;
+    let key = change::finish(&before, tx.now())?;
+    if !keys::finish(tx, &key, before.version, &owner)? {
         return Err(KeyError::Changed);
     }
-    note(tx, by, Action::KeyFinished, &key, json!({ "old_secret_stops_at": { "from": planned, "to": now } }))?;
+    note(tx, by, Action::KeyFinished, &key, json!({ "old_secret_stops_at": { "from": planned, "to": tx.now() } }))?;
     Ok(key)
 }
 
@@ -460,23 +408,14 @@ pub fn finish(tx: &mut Tx<'_>, by: &By, id: KeyId) -> Result<Key, KeyError> {
 /// See [`KeyError`].
 pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&CodeProof>) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
-    let (mut key, owner) = find_to_manage(tx, by, id, seen)?;
+    let (before, owner) = find_to_manage(tx, by, id, seen)?;
     let tenant = &member(by)?.tenant;
-    if key.life.revoked_at.is_some() {
-        return Err(KeyError::Revoked);
-    }
-    let (Some(before), Some(length)) = (key.life.expires_at, key.lifetime) else { return Err(KeyError::NoExpiry) };
-    let now = tx.now();
-    if key.life.is_past_grace(&tenant.grace, now) {
-        return Err(KeyError::GraceOver(tenant.grace.end(before, now)));
-    }
+    let mut key = change::renew(&before, &tenant.policy(), tx.now())?;
     if tenant.settings.code_actions.create_and_renew && proof.is_none() {
         return Err(KeyError::NeedsCode);
     }
-    let after = lifetime::renewed(before, length, tenant.settings.maximum_days, now);
-    set_expiry(&mut key, Some(after), now);
     save(tx, &mut key, &owner)?;
-    note(tx, by, Action::KeyRenewed, &key, json!({ "expires_at": { "from": before, "to": after } }))?;
+    note(tx, by, Action::KeyRenewed, &key, json!({ "expires_at": { "from": before.life.expires_at, "to": key.life.expires_at } }))?;
     Ok(key)
 }
 
@@ -486,19 +425,11 @@ pub fn renew(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Code
 /// See [`KeyError`].
 pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
-    let (mut key, owner) = find(tx, by, id)?;
-    if !member(by)?.may_stop(key.owner) {
+    let (before, owner) = find(tx, by, id)?;
+    if !member(by)?.may_stop(before.owner) {
         return Err(KeyError::NotAllowed);
     }
-    if key.life.revoked_at.is_some() {
-        return Err(KeyError::Revoked);
-    }
-    if key.life.disabled_at.is_some() {
-        return Err(KeyError::AlreadyDisabled);
-    }
-    key.life.disabled_at = Some(tx.now());
-    key.disabled_by = Some(actor(by));
-    reason.clone_into(&mut key.disable_reason);
+    let mut key = change::disable(&before, actor(by), reason, tx.now())?;
     save(tx, &mut key, &owner)?;
     note(tx, by, Action::KeyDisabled, &key, json!({ "reason": reason }))?;
     Ok(key)
@@ -510,35 +441,23 @@ pub fn disable(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key,
 /// See [`KeyError`].
 pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&CodeProof>) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
-    let (mut key, owner) = find(tx, by, id)?;
-    let tenant = &member(by)?.tenant;
+    let (before, owner) = find(tx, by, id)?;
     let acting = member(by)?;
-    if !acting.may_enable(&key) {
-        return Err(match acting.disabled_by_another(&key) {
-            Some(actor) if acting.may_stop(key.owner) => KeyError::DisabledByAnother(actor.name.clone()),
+    if !acting.may_enable(&before) {
+        return Err(match acting.disabled_by_another(&before) {
+            Some(actor) if acting.may_stop(before.owner) => KeyError::DisabledByAnother(actor.name.clone()),
             _ => KeyError::NotAllowed,
         });
     }
-    if key.version != seen {
+    if before.version != seen {
         return Err(KeyError::Changed);
     }
-    if key.life.status(tx.now()) == Status::Revoked {
-        return Err(KeyError::Revoked);
-    }
-    if !tenant.settings.keys_enabled || tenant.suspended_at.is_some() {
-        return Err(KeyError::KeysOff);
-    }
-    if key.life.disabled_at.is_none() {
-        return Err(KeyError::NotDisabled);
-    }
-    if tenant.settings.code_actions.enable && proof.is_none() {
+    let mut key = change::enable(&before, &acting.tenant.policy(), tx.now())?;
+    if acting.tenant.settings.code_actions.enable && proof.is_none() {
         return Err(KeyError::NeedsCode);
     }
     let enough = CodeProof(());
     guard_reserved(tx, by, &owner, reserved(&key.access).next().is_some(), Some(&enough))?;
-    key.life.disabled_at = None;
-    key.disabled_by = None;
-    key.disable_reason.clear();
     save(tx, &mut key, &owner)?;
     note(tx, by, Action::KeyEnabled, &key, json!({}))?;
     Ok(key)
@@ -550,36 +469,36 @@ pub fn enable(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64, proof: Option<&Cod
 /// See [`KeyError`].
 pub fn revoke(tx: &mut Tx<'_>, by: &By, id: KeyId, reason: &str) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
-    let (mut key, owner) = find(tx, by, id)?;
+    let (key, owner) = find(tx, by, id)?;
     if !member(by)?.may_stop(key.owner) {
         return Err(KeyError::NotAllowed);
     }
-    if key.life.revoked_at.is_some() {
-        return Err(KeyError::Revoked);
-    }
-    stop_for_good(tx, by, &mut key, &owner, reason)?;
+    stop_for_good(tx, by, &key, &owner, reason)
+}
+
+/// Stops a key, and tells its owner.
+pub(super) fn stop_for_good(tx: &mut Tx<'_>, by: &By, key: &Key, owner: &Owner, reason: &str) -> Result<Key, KeyError> {
+    let key = stop(tx, by, key, owner, reason)?;
+    note(tx, by, Action::KeyRevoked, &key, json!({ "reason": reason }))?;
     Ok(key)
 }
 
-pub(super) fn stop_for_good(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &str) -> Result<(), KeyError> {
-    set_revoked(tx, by, key, owner, reason)?;
-    Ok(note(tx, by, Action::KeyRevoked, key, json!({ "reason": reason }))?)
-}
-
-/// Stops a key that is deleted in the same transaction: its deletion is what is told of.
-pub(super) fn stop_before_deletion(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner) -> Result<(), KeyError> {
-    set_revoked(tx, by, key, owner, "deleted")?;
+/// Stops a key that is deleted in the same transaction: its deletion is what is told of. One that was revoked stays as it is.
+pub(super) fn stop_before_deletion(tx: &mut Tx<'_>, by: &By, key: Key, owner: &Owner) -> Result<Key, KeyError> {
+    if change::may_change(&key).is_err() {
+        return Ok(key);
+    }
+    let key = stop(tx, by, &key, owner, "deleted")?;
     let event = by.event(Action::KeyRevoked, ("key", key.id.as_str(), key.name.as_str()), json!({ "reason": "deleted" }));
-    Ok(events::add(tx, key.tenant, &event)?)
+    events::add(tx, key.tenant, &event)?;
+    Ok(key)
 }
 
-fn set_revoked(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &str) -> Result<(), KeyError> {
-    key.life.revoked_at = Some(tx.now());
-    key.revoked_by = Some(actor(by));
-    reason.clone_into(&mut key.revoke_reason);
-    save(tx, key, owner)?;
+fn stop(tx: &mut Tx<'_>, by: &By, key: &Key, owner: &Owner, reason: &str) -> Result<Key, KeyError> {
+    let mut key = change::revoke(key, actor(by), reason, tx.now())?;
+    save(tx, &mut key, owner)?;
     key.version += 1;
-    Ok(())
+    Ok(key)
 }
 
 /// Removes a key from the grid; one that was not revoked is revoked first. Its events stay.
@@ -588,16 +507,14 @@ fn set_revoked(tx: &mut Tx<'_>, by: &By, key: &mut Key, owner: &Owner, reason: &
 /// See [`KeyError`].
 pub fn delete(tx: &mut Tx<'_>, by: &By, id: KeyId, seen: i64) -> Result<Key, KeyError> {
     let by = &in_turn(tx, by)?;
-    let (mut key, owner) = find(tx, by, id)?;
+    let (key, owner) = find(tx, by, id)?;
     if !member(by)?.may_delete(key.owner) {
         return Err(KeyError::NotAllowed);
     }
     if key.version != seen {
         return Err(KeyError::Changed);
     }
-    if key.life.revoked_at.is_none() {
-        stop_before_deletion(tx, by, &mut key, &owner)?;
-    }
+    let key = stop_before_deletion(tx, by, key, &owner)?;
     keys::delete(tx, &key, &owner)?;
     note(tx, by, Action::KeyDeleted, &key, json!({ "owner": owner.name }))?;
     Ok(key)

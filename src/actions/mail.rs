@@ -396,7 +396,7 @@ fn fresh_line(linked: &Linked, now: Time) -> Option<Line> {
         stage: notice.stage.clone(),
         expires_at: notice.expires_at,
         works_until: tenant.grace.end(notice.expires_at, now),
-        extended_to: extend::offer(linked, now).ok(),
+        extended_to: extend::offer(linked, now).ok().and_then(|key| key.life.expires_at),
         last_used_at: used.as_ref().map(|used| used.at),
         last_used_from: used.and_then(|used| used.ip),
         for_extra,

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
+        change::Refused,
         event::Action,
         ids::{ConsoleRoleId, KeyId},
         key::Key,
@@ -94,7 +95,7 @@ pub fn edit(
 pub fn disable_all(tx: &mut Tx<'_>, by: &By, ids: &[KeyId]) -> Result<(), MemberError> {
     for id in ids {
         match keys::disable(tx, by, *id, "Its owner may not manage keys any more.") {
-            Ok(_) | Err(KeyError::AlreadyDisabled | KeyError::Revoked) => {}
+            Ok(_) | Err(KeyError::Refused(Refused::AlreadyDisabled | Refused::Revoked)) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,6 +1,7 @@
 //! What the product knows. Pure: no I/O, no async, no web, no SQL; the moment and random bytes are arguments.
 
 pub mod access;
+pub mod change;
 pub mod event;
 pub mod ids;
 pub mod ip_range;

@@ -16,6 +16,7 @@ use crate::domain::{
     ip_range::IpRanges,
     key::{Actor, Key, Life, OldSecret, SecretFacts, Use},
     names::{EmailAddress, KeyName, ResourcePattern, Scopes},
+    roll::Stays,
     time::Time,
     token::SecretHash,
 };
@@ -491,17 +492,6 @@ fn write(tx: &mut Tx<'_>, row: &mut KeyRow, version: i64) -> Result<bool, StoreE
     Ok(rows == 1)
 }
 
-/// Which secret works beside the new one after a roll.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Older {
-    /// None.
-    None,
-    /// The one that was current, until then.
-    Current(Time),
-    /// The one that was old already, until then.
-    Old(Time),
-}
-
 /// Gives a key a new secret and saves the rest of `key` with it. Secrets that stop are remembered as dead, the last ten.
 /// Returns whether it was saved: not if somebody changed the key since it was read as `version`.
 ///
@@ -512,7 +502,7 @@ pub fn replace_secret(
     key: &Key,
     version: i64,
     owner: &Owner,
-    older: Older,
+    stays: Stays,
     hash: SecretHash,
     pepper: i64,
 ) -> Result<bool, StoreError> {
@@ -522,12 +512,12 @@ pub fn replace_secret(
     let now = micros(tx.now());
     let current = Dead { hash: row.hash.clone(), pepper: row.pepper, made_at: row.made_at, made_by: row.made_by.clone() };
     let old = old_secret(&row);
-    match older {
-        Older::Old(until) => {
+    match stays {
+        Stays::Old(until) => {
             bury(tx, &row, &current, now)?;
             row.old_stops_at = Some(micros(until));
         }
-        Older::Current(until) => {
+        Stays::Current(until) => {
             if let Some(old) = old {
                 bury(tx, &row, &old, now)?;
             }
@@ -541,7 +531,7 @@ pub fn replace_secret(
             row.old_own_expiry = own_expiry;
             row.old_stops_at = Some(micros(until));
         }
-        Older::None => {
+        Stays::None => {
             if let Some(old) = old {
                 bury(tx, &row, &old, now)?;
             }

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use super::{Change, Db, StoreError, Tx, micros, moment, per_backend, schema::grace_values, schema::tenants as table};
 use crate::domain::{
+    change::Policy,
     ids::TenantId,
     mark::mark,
     names::Slug,
@@ -38,6 +39,11 @@ impl Tenant {
     /// A short mark of name and seats, so that a form that showed others is noticed.
     pub fn mark(&self) -> String {
         mark([self.name.as_str(), &self.seats.map(|seats| seats.to_string()).unwrap_or_default()])
+    }
+
+    /// Its rules for what can happen to a key.
+    pub const fn policy(&self) -> Policy<'_> {
+        Policy { settings: &self.settings, grace: &self.grace, suspended: self.suspended_at.is_some() }
     }
 
     /// What a verdict needs to know of it.

@@ -22,10 +22,7 @@ use crate::{
         By, Who,
         extend::{self, LinkError},
     },
-    domain::{
-        notice::NoExtension,
-        time::{Time, date_time},
-    },
+    domain::{key::Key, notice::NoExtension, time::date_time},
     store::{
         StoreError,
         extensions::{self, Linked},
@@ -186,7 +183,7 @@ pub async fn open_stop(req: HttpRequest, site: Data<Site>, token: Path<String>) 
 pub async fn ask(req: HttpRequest, site: Data<Site>, notice: Path<i64>) -> WebResult {
     let Some(token) = find(&req, &site, *notice) else { return not_kept(&req) };
     let Some(seen) = look_again(&req, &site, &token).await? else { return dead(&req, None, &LinkError::Unknown) };
-    let after: Time = match extend::offer(&seen.linked, site.clock.now()) {
+    let after: Key = match extend::offer(&seen.linked, site.clock.now()) {
         Ok(after) => after,
         Err(error) => return dead(&req, Some(&seen), &error),
     };
@@ -195,7 +192,7 @@ pub async fn ask(req: HttpRequest, site: Data<Site>, notice: Path<i64>) -> WebRe
         action: action_of(&seen),
         key: Facts::of(&seen.linked),
         now: date_time(seen.linked.notice.expires_at),
-        after: date_time(after),
+        after: after.life.expires_at.map(date_time).unwrap_or_default(),
         may_stop: extend::may_stop(&seen.linked).is_ok(),
         roll: seen.roll,
     };

@@ -27,6 +27,7 @@ use crate::{
     },
     domain::{
         access::{KeyAccess, ResourceSet},
+        change,
         ids::{AccessRoleId, KeyId, MemberId, TenantId},
         key::Key,
         names::{self, EmailAddress, Scope},
@@ -363,8 +364,8 @@ async fn question(owner: &Owner, verb: Verb, facts: &Facts, form: &Form, changed
 
 async fn ask(owner: Owner, id: Path<String>, verb: Verb) -> WebResult {
     let facts = find(&owner, &id).await?;
-    if verb == Verb::Revoke && facts.key.life.revoked_at.is_some() {
-        return Err(failed(KeyError::Revoked));
+    if verb == Verb::Revoke {
+        change::may_change(&facts.key).map_err(|refused| failed(refused.into()))?;
     }
     let form = Form::filled([("seen", facts.key.version.to_string())]);
     question(&owner, verb, &facts, &form, false).await

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     actions::keys::{self, KeyError},
     domain::{
+        change::{self, Refused},
         key::Key,
         lifetime, names,
         permission::Permission,
@@ -57,14 +58,19 @@ impl Verb {
         if !by_member {
             return Some(KeyError::NotAllowed);
         }
-        Some(match (self, key.life.expires_at) {
-            (Self::Finish, _) => KeyError::NoOverlap,
-            _ if key.life.revoked_at.is_some() => KeyError::Revoked,
-            (Self::Renew, Some(end)) if key.lifetime.is_some() => KeyError::GraceOver(acting.tenant.grace.end(end, now)),
-            (Self::Renew, _) => KeyError::NoExpiry,
-            (Self::Disable, _) => KeyError::AlreadyDisabled,
-            (Self::Enable, _) => enable_refusal(member, key),
-            (Self::Revoke | Self::Delete, _) => KeyError::NotAllowed,
+        let policy = acting.tenant.policy();
+        let by_state = match self {
+            Self::Finish => change::may_finish(key, now).err(),
+            Self::Renew => change::may_renew(key, &policy, now).err(),
+            Self::Disable => change::may_disable(key).err(),
+            Self::Enable => change::may_enable(key, &policy).err(),
+            Self::Revoke => change::may_change(key).err(),
+            Self::Delete => None,
+        };
+        Some(match by_state {
+            Some(refused) => refused.into(),
+            None if self == Self::Enable => enable_refusal(member, key),
+            None => KeyError::NotAllowed,
         })
     }
 
@@ -112,8 +118,6 @@ impl Verb {
 
 fn enable_refusal(member: &Member, key: &Key) -> KeyError {
     match member.acting.disabled_by_another(key) {
-        _ if key.life.disabled_at.is_none() => KeyError::NotDisabled,
-        _ if !member.acting.tenant.settings.keys_enabled => KeyError::KeysOff,
         Some(actor) if !member.may(Permission::KeysRevokeAny) => KeyError::DisabledByAnother(actor.name.clone()),
         _ if key_facts::is_management(key) => KeyError::Climb,
         _ => KeyError::NotAllowed,
@@ -185,7 +189,7 @@ async fn show(member: &Member, verb: Verb, facts: &KeyFacts, form: &Form, change
     let code = verb.needs_code(member);
     match verb {
         Verb::Finish => {
-            let Some(old) = key.overlap(now) else { return key_refused::by_action(member, facts, KeyError::NoOverlap) };
+            let Some(old) = key.overlap(now) else { return key_refused::by_action(member, facts, Refused::NoOverlap.into()) };
             let body = FinishBody {
                 old: date_time(old.secret.made_at),
                 until: date_time(old.stops_at),
@@ -196,7 +200,7 @@ async fn show(member: &Member, verb: Verb, facts: &KeyFacts, form: &Form, change
         }
         Verb::Renew => {
             let (Some(before), Some(length)) = (key.life.expires_at, key.lifetime) else {
-                return key_refused::by_action(member, facts, KeyError::NoExpiry);
+                return key_refused::by_action(member, facts, Refused::NoExpiry.into());
             };
             let after = lifetime::renewed(before, length, member.acting.tenant.settings.maximum_days, now);
             let body = RenewBody { frame, form, changed, length: lifetime_words(Some(length)), before: date(before), after: date(after), code };

@@ -21,6 +21,7 @@ use crate::{
     actions::keys::{self, KeyError, Made},
     chance,
     domain::{
+        change::Refused,
         ids::MemberId,
         lifetime,
         permission::Permission,
@@ -229,7 +230,7 @@ pub async fn create(member: Member, mut form: Form) -> WebResult {
             page(&member, form, asked)
         }
         Outcome::Refused(KeyError::AlreadyDone(made)) => key_refused::sent_before(&member, &made).await,
-        Outcome::Refused(KeyError::KeysOff) => {
+        Outcome::Refused(KeyError::Refused(Refused::KeysOff)) => {
             let words = "No key can be made until they are turned on again. Nothing was made.";
             blocked(&member, true, format!("API keys are turned off for {}.", member.acting.tenant.name), words.into())
         }

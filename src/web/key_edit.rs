@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     actions::keys::{self, KeyError},
-    domain::{key::Key, lifetime::Choice, names::EmailAddress, time::date},
+    domain::{change, key::Key, lifetime::Choice, names::EmailAddress, time::date},
     store::StoreError,
 };
 
@@ -80,9 +80,8 @@ fn allowed(member: &Member, facts: &KeyFacts) -> Result<(), KeyError> {
         Ok(())
     } else if !member.acting.may_manage(facts.key.owner) {
         Err(KeyError::NotAllowed)
-    } else if facts.key.life.revoked_at.is_some() {
-        Err(KeyError::Revoked)
     } else {
+        change::may_change(&facts.key)?;
         Err(KeyError::Climb)
     }
 }

@@ -6,6 +6,7 @@ use super::{error::WebError, session::Member};
 use crate::{
     domain::{
         access::{KeyAccess, ResourceSet},
+        change,
         ids::{KeyId, MemberId},
         key::{Key, Use},
         lifetime,
@@ -114,18 +115,18 @@ impl Allowed {
         let manage = acting.may_manage(key.owner);
         let stop = acting.may_stop(key.owner);
         let revoke_any = acting.may(Permission::KeysRevokeAny);
-        let revoked = key.life.revoked_at.is_some();
-        let disabled = key.life.disabled_at.is_some();
+        let policy = tenant.policy();
+        let open = change::may_change(key).is_ok();
         Self {
-            edit: manage && !revoked && !climbs,
-            roll: manage && !revoked && !climbs && tenant.settings.keys_enabled,
-            renew: manage && !revoked && key.life.expires_at.is_some() && key.lifetime.is_some() && !key.life.is_past_grace(&tenant.grace, now),
-            disable: stop && !revoked && !disabled,
-            enable: disabled && !revoked && !climbs && tenant.settings.keys_enabled && acting.may_enable(key),
-            finish: key.overlap(now).is_some() && (manage || revoke_any),
-            revoke: stop && !revoked,
+            edit: manage && open && !climbs,
+            roll: manage && open && !climbs && policy.keys_on().is_ok(),
+            renew: manage && change::may_renew(key, &policy, now).is_ok(),
+            disable: stop && change::may_disable(key).is_ok(),
+            enable: !climbs && acting.may_enable(key) && change::may_enable(key, &policy).is_ok(),
+            finish: (manage || revoke_any) && change::may_finish(key, now).is_ok(),
+            revoke: stop && open,
             delete: acting.may_delete(key.owner),
-            hand_over: !revoked && acting.may(Permission::MembersManage),
+            hand_over: open && acting.may(Permission::MembersManage),
         }
     }
 }

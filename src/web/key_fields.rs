@@ -10,6 +10,7 @@ use crate::{
     actions::keys::{KeyError, KeyForm, MOST_RECIPIENTS},
     domain::{
         access::{KeyAccess, ResourceSet},
+        change::Refused,
         ids::AccessRoleId,
         ip_range::IpRanges,
         key::Key,
@@ -300,9 +301,9 @@ pub fn place(form: &mut Form, error: KeyError, life: &str) -> Option<KeyError> {
         KeyError::Access(_) | KeyError::Climb => "access",
         KeyError::Resources(_) => "res",
         KeyError::Recipients => "notify",
-        KeyError::Expiry(_) => super::expiry_form::field_of(form, life),
+        KeyError::Refused(Refused::Expiry(_)) => super::expiry_form::field_of(form, life),
         KeyError::NeedsCode => "totp",
-        KeyError::Limit { .. } | KeyError::KeysOff | KeyError::OwnerInactive => "",
+        KeyError::Limit { .. } | KeyError::Refused(Refused::KeysOff) | KeyError::OwnerInactive => "",
         _ => return Some(error),
     };
     form.wrong(field, error);

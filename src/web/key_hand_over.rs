@@ -19,7 +19,7 @@ use crate::{
         keys::KeyError,
         members::MemberError,
     },
-    domain::{ids::MemberId, permission::Permission},
+    domain::{change, ids::MemberId, permission::Permission},
     store::{
         StoreError, console_roles,
         members::{self, Owner},
@@ -77,8 +77,8 @@ pub async fn ask(member: Member, path: Where, req: HttpRequest) -> WebResult {
     let mut query = Form::from_query(&req)?;
     query.only(&["q"])?;
     let facts = found(&member, &path.1).await?;
-    if facts.key.life.revoked_at.is_some() {
-        return key_refused::by_state(&member, &facts, &KeyError::Revoked.to_string());
+    if let Err(refused) = change::may_change(&facts.key) {
+        return key_refused::by_state(&member, &facts, &refused.to_string());
     }
     choose(&member, &facts, query).await
 }
@@ -128,8 +128,8 @@ fn said(facts: &KeyFacts, owner: &Owner, moved: &Moved) -> Change {
 pub async fn hand_over(member: Member, path: Where, mut form: Form) -> WebResult {
     form.only(&["to", "q", "find", "seen", "confirmed"])?;
     let facts = found(&member, &path.1).await?;
-    if facts.key.life.revoked_at.is_some() {
-        return key_refused::by_state(&member, &facts, &KeyError::Revoked.to_string());
+    if let Err(refused) = change::may_change(&facts.key) {
+        return key_refused::by_state(&member, &facts, &refused.to_string());
     }
     if form.checked("find") {
         return choose(&member, &facts, form).await;

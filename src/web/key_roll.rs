@@ -18,6 +18,7 @@ use crate::{
     actions::keys::{self, KeyError, Made},
     chance,
     domain::{
+        change::{self, Refused},
         key::Key,
         lifetime::{self, Choice, Lifetime},
         roll::{self, Bound, BoundReason, Request, RollError, Stop},
@@ -83,10 +84,9 @@ fn allowed(member: &Member, facts: &KeyFacts) -> Result<(), KeyError> {
     } else if !member.acting.may_manage(facts.key.owner) {
         Err(KeyError::NotAllowed)
     } else if facts.key.life.revoked_at.is_some() {
-        Err(KeyError::Roll(RollError::Revoked))
-    } else if !member.acting.tenant.settings.keys_enabled {
-        Err(KeyError::KeysOff)
+        Err(Refused::Roll(RollError::Revoked).into())
     } else {
+        member.acting.tenant.policy().keys_on()?;
         Err(KeyError::Climb)
     }
 }
@@ -353,8 +353,7 @@ pub async fn roll(member: Member, path: Path<(String, String)>, mut form: Form) 
     }
     let Some(request) = read(&member, &facts, &mut form) else { return show(&member, &facts, &form, false) };
     // What would be refused anyway must not use up the code.
-    let tenant = &member.acting.tenant;
-    if let Err(refusal) = roll::roll(&facts.key, &request, &tenant.settings, &tenant.grace, member.by().now) {
+    if let Err(refusal) = change::roll(&facts.key, &request, &member.acting.tenant.policy(), &member.acting.name, member.by().now) {
         return refused(&member, &facts, form, refusal.into());
     }
     let (id, used) = (facts.key.id, form_id.clone());
@@ -394,10 +393,13 @@ fn changed(member: &Member, facts: &KeyFacts, mut form: Form) -> WebResult {
 
 fn refused(member: &Member, facts: &KeyFacts, mut form: Form, refusal: KeyError) -> WebResult {
     let field = match &refusal {
-        KeyError::Roll(RollError::StopPast | RollError::StopTooLate(_) | RollError::NoOverlap(_)) if form.has("stop", "at") => "stop_at",
-        KeyError::Roll(RollError::StopPast | RollError::StopTooLate(_) | RollError::NoOverlap(_)) => "stop",
-        KeyError::Roll(RollError::Expiry(_)) | KeyError::Expiry(_) => expiry_form::field_of(&form, "expires"),
-        KeyError::Roll(RollError::Expired) => "expires",
+        KeyError::Refused(Refused::Roll(error)) => match error {
+            RollError::StopPast | RollError::StopTooLate(_) | RollError::NoOverlap(_) if form.has("stop", "at") => "stop_at",
+            RollError::StopPast | RollError::StopTooLate(_) | RollError::NoOverlap(_) => "stop",
+            RollError::Expiry(_) => expiry_form::field_of(&form, "expires"),
+            RollError::Expired => "expires",
+            RollError::Revoked => return key_refused::by_action(member, facts, refusal),
+        },
         KeyError::NeedsCode => "totp",
         _ => return key_refused::by_action(member, facts, refusal),
     };

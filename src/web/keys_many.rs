@@ -351,8 +351,10 @@ fn nothing(member: &Member, asked: &Asked, verb: Verb, chosen: &Chosen) -> WebRe
 }
 
 async fn chosen(member: &Member, asked: &Asked, verb: Verb) -> Result<Chosen, WebError> {
-    if verb == Verb::Enable && !member.acting.tenant.settings.keys_enabled {
-        return Err(WebError::Forbidden(KeyError::KeysOff.to_string()));
+    if verb == Verb::Enable
+        && let Err(refused) = member.acting.tenant.policy().keys_on()
+    {
+        return Err(WebError::Forbidden(refused.to_string()));
     }
     let (acting, asked, now) = (member.acting.clone(), asked.clone(), member.site.clock.now());
     let found: Result<Chosen, StoreError> = member.read(move |db, _| choose(db, &acting, &asked, verb, now)).await;

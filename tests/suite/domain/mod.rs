@@ -1,5 +1,5 @@
 //! The rules, without a database.
 
 mod notice;
-mod properties;
+pub mod properties;
 mod roll;

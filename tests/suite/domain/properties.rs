@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use chrono::Duration;
 use keyward::domain::{
     access::{KeyAccess, ResourceSet, effective_scopes},
+    change::{self, Policy, Refused},
     ids::{AccessRoleId, MemberId},
     ip_range::IpRanges,
-    key::{Actor, Key, Life, OldSecret, SecretFacts, Status, Use},
-    lifetime::{self, Choice, Lifetime},
+    key::{Actor, Key, Life, Status, Use},
+    lifetime::{Choice, Lifetime},
     names::{Resource, ResourcePattern, Scope, Scopes},
     roll::{self, Stays, Stop},
     tenant::{GraceHistory, Keep, KeepRule, Settings},
@@ -173,16 +174,23 @@ proptest! {
 
 /// What may happen to a key or around it.
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     Wait(i64),
-    Roll { stop: Stop, expiry: Option<Choice>, keep: Option<Keep> },
+    Roll {
+        stop: Stop,
+        expiry: Option<Choice>,
+        keep: Option<Keep>,
+    },
     Use,
     Finish,
     Renew,
     Edit(Choice),
+    /// By a link that was mailed for the expiry as it is, or for another.
+    Extend(bool),
     Disable,
     Enable,
     Revoke,
+    HandOver,
     SetGrace(u32),
     SetOverlap(u32),
     SetRule(KeepRule),
@@ -194,7 +202,7 @@ fn choice() -> impl Strategy<Value = Choice> {
     prop_oneof![Just(Choice::Never), (1u32..30).prop_map(|n| Choice::For(Lifetime::Days(n))), Just(Choice::For(Lifetime::Months(1)))]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let stop = prop_oneof![
         4 => Just(Stop::Longest),
         1 => Just(Stop::Now),
@@ -209,6 +217,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Finish),
         3 => Just(Step::Renew),
         3 => choice().prop_map(Step::Edit),
+        2 => prop::bool::weighted(0.9).prop_map(Step::Extend),
+        1 => Just(Step::HandOver),
         1 => Just(Step::Disable),
         2 => Just(Step::Enable),
         1 => prop::bool::weighted(0.1).prop_map(|really| if really { Step::Revoke } else { Step::Use }),
@@ -221,30 +231,34 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A key that lives by the rules of the domain, with every secret it ever had.
-struct World {
-    key: Key,
-    settings: Settings,
-    grace: Vec<(Time, u32)>,
-    owner_active: bool,
-    now: Time,
+pub struct World {
+    pub key: Key,
+    pub settings: Settings,
+    pub grace: Vec<(Time, u32)>,
+    pub owner_active: bool,
+    pub now: Time,
     /// Numbers of the secrets: the current one is the last that was made.
-    made: usize,
-    old: Option<usize>,
+    pub made: usize,
+    pub old: Option<usize>,
+    /// Who does everything, and who gets the key when it is handed over.
+    pub person: Actor,
+    pub heir: Actor,
     stopped: BTreeSet<usize>,
 }
 
 impl World {
-    fn new() -> Self {
-        let settings = Settings { keys_enabled: true, ..Settings::default() };
-        let grace = vec![(start() - days(30), settings.grace_days)];
-        Self { key: super::roll::key(None), settings, grace, owner_active: true, now: start(), made: 0, old: None, stopped: BTreeSet::new() }
+    pub fn new(key: Key, settings: Settings, now: Time) -> Self {
+        let grace = vec![(now - days(30), settings.grace_days)];
+        let [person, heir] = [(1, "Ada"), (2, "Emil")].map(|(id, name)| Actor { member: Some(MemberId(id)), name: name.into() });
+        Self { key, settings, grace, owner_active: true, now, made: 0, old: None, person, heir, stopped: BTreeSet::new() }
     }
 
     fn history(&self) -> GraceHistory {
         GraceHistory::new(self.grace.clone())
     }
 
-    fn accepts(&self, secret: usize) -> Code {
+    /// What a secret is answered.
+    pub fn accepts(&self, secret: usize) -> Code {
         let tenant = TenantFacts { keys_enabled: self.settings.keys_enabled, suspended: false, grace: self.history() };
         let (ip_ranges, scopes) = (IpRanges::default(), Scopes::new());
         let facts = KeyFacts {
@@ -263,72 +277,56 @@ impl World {
         decide(&tenant, &facts, presented, &Request::default(), self.now).code
     }
 
-    fn roll(&mut self, request: &roll::Request) {
+    /// Takes a step; returns whether the rules let it happen.
+    pub fn take(&mut self, step: &Step) -> bool {
+        let (now, grace, settings) = (self.now, self.history(), self.settings.clone());
+        let policy = Policy { settings: &settings, grace: &grace, suspended: false };
         let before = self.key.clone();
-        let Ok(outcome) = roll::roll(&self.key, request, &self.settings, &self.history(), self.now) else { return };
-        if let Some(expiry) = outcome.expiry {
-            self.key.life.expires_at = expiry.at;
-            self.key.lifetime = expiry.lifetime;
-        }
-        match outcome.stays {
-            Stays::None => {
-                self.key.old = None;
-                self.old = None;
+        let after = match step {
+            Step::Roll { stop, expiry, keep } => {
+                let request = roll::Request { stop: *stop, expiry: *expiry, keep: *keep };
+                change::roll(&before, &request, &policy, &self.person.name, now).map(|(key, stays)| {
+                    self.old = match stays {
+                        Stays::None => None,
+                        Stays::Current(_) => Some(self.made),
+                        Stays::Old(_) => self.old,
+                    };
+                    self.made += 1;
+                    key
+                })
             }
-            Stays::Current(stops_at) => {
-                self.key.old = Some(OldSecret { secret: before.current, replaced_at: self.now, own_expiry: before.life.expires_at, stops_at });
-                self.old = Some(self.made);
+            Step::Finish => change::finish(&before, now).inspect(|_| self.old = None),
+            Step::Renew => change::renew(&before, &policy, now),
+            Step::Edit(choice) => change::edit_expiry(&before, *choice, &policy, now),
+            Step::Extend(right) => {
+                let of = before.life.expires_at.unwrap_or(now) + if *right { Duration::zero() } else { days(1) };
+                change::extend(&before, of, self.owner_active, &policy, now).map_err(|_| Refused::NoExpiry)
             }
-            Stays::Old(stops_at) => {
-                self.key.old = before.old.map(|old| OldSecret { stops_at, ..old });
+            Step::Disable => change::disable(&before, self.person.clone(), "", now),
+            Step::Enable => change::enable(&before, &policy, now),
+            Step::Revoke => change::revoke(&before, self.person.clone(), "", now),
+            Step::HandOver => {
+                let to = self.heir.member.unwrap();
+                change::hand_over(&before, to, Scopes::new(), ResourceSet::All, now).inspect(|_| std::mem::swap(&mut self.person, &mut self.heir))
             }
-        }
-        self.made += 1;
-        self.key.current = SecretFacts { made_at: self.now, made_by: "Ada".into(), last_used: None };
-    }
-
-    fn take(&mut self, step: &Step) {
-        let now = self.now;
-        match step {
-            Step::Wait(hours) => self.now += Duration::hours(*hours),
-            Step::Roll { stop, expiry, keep } => self.roll(&roll::Request { stop: *stop, expiry: *expiry, keep: *keep }),
-            Step::Use => self.key.current.last_used = Some(Use { at: now, ip: None }),
-            Step::Finish => {
-                if let Some(old) = self.key.old.as_mut().filter(|old| old.stops_at > now) {
-                    old.stops_at = now;
+            around => {
+                match around {
+                    Step::Wait(hours) => self.now += Duration::hours(*hours),
+                    Step::Use if self.accepts(self.made).is_accepted() => self.key.current.last_used = Some(Use { at: now, ip: None }),
+                    Step::SetGrace(days) => {
+                        self.settings.grace_days = *days;
+                        self.grace.push((now, *days));
+                    }
+                    Step::SetOverlap(days) => self.settings.overlap_days = *days,
+                    Step::SetRule(rule) => self.settings.rolling_again_keeps = *rule,
+                    Step::SwitchKeys(on) => self.settings.keys_enabled = *on,
+                    Step::SuspendOwner(suspended) => self.owner_active = !suspended,
+                    _ => {}
                 }
+                return true;
             }
-            Step::Renew => {
-                let grace = self.history();
-                if let (Some(expires_at), Some(length), None, false) =
-                    (self.key.life.expires_at, self.key.lifetime, self.key.life.revoked_at, self.key.life.is_past_grace(&grace, now))
-                {
-                    self.key.life.expires_at = Some(lifetime::renewed(expires_at, length, self.settings.maximum_days, now));
-                }
-            }
-            Step::Edit(choice) => {
-                if let (None, Ok(expiry)) =
-                    (self.key.life.revoked_at, lifetime::edit(self.key.life.expires_at, *choice, self.settings.maximum_days, now))
-                {
-                    self.key.life.expires_at = expiry.at;
-                    self.key.lifetime = expiry.lifetime;
-                }
-            }
-            Step::Disable => self.key.life.disabled_at = self.key.life.disabled_at.or(Some(now)),
-            Step::Enable => self.key.life.disabled_at = None,
-            Step::Revoke => {
-                self.key.life.revoked_at = self.key.life.revoked_at.or(Some(now));
-                self.key.revoked_by = Some(Actor { member: Some(MemberId(1)), name: "Ada".into() });
-            }
-            Step::SetGrace(days) => {
-                self.settings.grace_days = *days;
-                self.grace.push((now, *days));
-            }
-            Step::SetOverlap(days) => self.settings.overlap_days = *days,
-            Step::SetRule(rule) => self.settings.rolling_again_keeps = *rule,
-            Step::SwitchKeys(on) => self.settings.keys_enabled = *on,
-            Step::SuspendOwner(suspended) => self.owner_active = !suspended,
-        }
+        };
+        after.map(|key| self.key = key).is_ok()
     }
 }
 
@@ -338,11 +336,13 @@ proptest! {
 
     #[test]
     fn a_key_keeps_its_promises_through_its_whole_life(steps in prop::collection::vec(step(), 50)) {
-        let mut world = World::new();
+        let mut world = World::new(super::roll::key(None), Settings { keys_enabled: true, ..Settings::default() }, start());
         for step in &steps {
-            let was_revoked = world.key.life.revoked_at;
-            let made_before = world.made;
-            world.take(step);
+            let before = world.key.clone();
+            let (was_revoked, made_before) = (before.life.revoked_at, world.made);
+            if !world.take(step) {
+                prop_assert_eq!(&world.key, &before, "what is refused changes nothing");
+            }
             let codes: Vec<Code> = (0..=world.made).map(|secret| world.accepts(secret)).collect();
 
             prop_assert!(codes.iter().filter(|code| code.is_accepted()).count() <= 2, "at most two secrets of a key ever work");
@@ -359,6 +359,14 @@ proptest! {
             if world.key.life.revoked_at.is_some() {
                 prop_assert!(codes.iter().all(|code| !code.is_accepted()));
                 prop_assert_eq!(world.key.life.status(world.now), Status::Revoked);
+            }
+            if let (Some(old), Some(earlier)) = (&world.key.old, &before.old)
+                && world.made == made_before
+            {
+                prop_assert_eq!(old.stops_at, earlier.stops_at, "nothing but a roll moves the end of an overlap, after {:?}", step);
+            }
+            if let (Step::Disable | Step::Enable | Step::HandOver | Step::Finish, Some(old)) = (step, &world.key.old) {
+                prop_assert!(Some(old) == before.old.as_ref() && world.key.life.expires_at == before.life.expires_at, "no clock stops or begins anew");
             }
             if let Some(old) = &world.key.old {
                 let longest = days(i64::from(20u32)) * 2;

@@ -12,10 +12,11 @@ use keyward::{
     domain::{
         access::{KeyAccess, ResourceSet},
         lifetime::{Choice, Lifetime},
+        roll::Stays,
         tenant::Settings,
         token::{self, Purpose, Token},
     },
-    store::{access, keys, keys::Older, members, tenants},
+    store::{access, keys, members, tenants},
 };
 use serde_json::{Value, json};
 
@@ -195,7 +196,7 @@ both! {
         let made = make(app, plain("rolled"), Choice::Never);
         let old = made.token.reveal().to_owned();
         let until = app.now() + Duration::days(2);
-        let new = roll(app, made.key.id, Older::Current(until));
+        let new = roll(app, made.key.id, Stays::Current(until));
         assert_eq!(code(app, &gateway, &new), "valid");
         let answer = verify(app, &gateway, json!({ "key": old }));
         assert_eq!((&answer["code"], &answer["grace"]), (&json!("valid_in_grace"), &json!({ "reason": "rolled", "until": "2026-11-23T10:00:00Z" })));
@@ -207,7 +208,7 @@ both! {
         app.advance(Duration::microseconds(1));
         assert_eq!(verify(app, &gateway, json!({ "key": old })), json!({ "valid": false, "code": "rolled", "key_id": made.key.id.as_str() }));
         assert_eq!(code(app, &gateway, &new), "valid");
-        let newest = roll(app, made.key.id, Older::None);
+        let newest = roll(app, made.key.id, Stays::None);
         assert_eq!((code(app, &gateway, &old), code(app, &gateway, &new), code(app, &gateway, &newest)), ("rolled".into(), "rolled".into(), "valid".into()));
     }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod freshness;
 mod gateway_page;
+mod lives;
 mod much_use;
 mod proxies;
 mod use_counts;
@@ -19,14 +20,11 @@ use keyward::{
         ids::{KeyId, TenantId},
         ip_range::IpRanges,
         lifetime::Choice,
+        roll::Stays,
         token::{self, Purpose, Token},
         verdict::Request,
     },
-    store::{
-        Tx, gateways,
-        keys::{self, Older},
-        members,
-    },
+    store::{Tx, gateways, keys, members},
     verify::{Answer, Question, Unavailable},
 };
 use serde_json::{Value, json};
@@ -79,7 +77,7 @@ pub fn make(app: &TestApp, form: KeyForm, expiry: Choice) -> Made {
 }
 
 /// Gives a key of dora's a new secret; the token with it.
-pub fn roll(app: &TestApp, id: KeyId, older: Older) -> String {
+pub fn roll(app: &TestApp, id: KeyId, stays: Stays) -> String {
     act(app, "dora", |tx, by| {
         let acting = by.acting().unwrap();
         let mut key = keys::find(tx, &acting.reach(), id)?.unwrap();
@@ -88,7 +86,7 @@ pub fn roll(app: &TestApp, id: KeyId, older: Older) -> String {
         let token = Token::make(Purpose::Key, id, &mut chance::fill);
         let pepper = tx.secrets().pepper_version();
         let hash = tx.secrets().token_hash(pepper, Purpose::Key, acting.tenant.id, token.reveal()).unwrap();
-        assert!(keys::replace_secret(tx, &key, key.version, &owner, older, hash, pepper)?);
+        assert!(keys::replace_secret(tx, &key, key.version, &owner, stays, hash, pepper)?);
         Ok(token.reveal().to_owned())
     })
 }

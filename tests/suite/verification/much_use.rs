@@ -7,11 +7,12 @@ use keyward::{
         ids::KeyId,
         key::Key,
         lifetime::Choice,
+        roll::Stays,
         token::{Purpose, Token, fresh_id},
         verdict::{Code, Request},
     },
     store::{
-        keys::{self, NewKey, Older},
+        keys::{self, NewKey},
         members,
     },
     verify::Question,
@@ -131,7 +132,7 @@ both! {
         process.gate.verifier.write_tallies();
         let used = app.now();
         app.advance(chrono::Duration::seconds(10));
-        roll(app, rolled.key.id, Older::Current(app.now() + chrono::Duration::days(1)));
+        roll(app, rolled.key.id, Stays::Current(app.now() + chrono::Duration::days(1)));
         let gone = keys.swap_remove(0).0;
         act(app, "dora", |tx, by| keyward::actions::keys::revoke(tx, by, gone, ""));
         act(app, "dora", |tx, by| keyward::actions::keys::delete(tx, by, gone, 2));

@@ -2,8 +2,8 @@
 
 use keyward::{
     actions,
-    domain::{ids::KeyId, lifetime::Choice},
-    store::{self, gateways, keys, keys::Older},
+    domain::{ids::KeyId, lifetime::Choice, roll::Stays},
+    store::{self, gateways, keys},
 };
 
 use super::{act, auth, code, gateway, make, plain, roll};
@@ -20,7 +20,7 @@ both! {
         let gateway = gateway(app, "acme");
         let made = make(app, plain("used"), Choice::Never);
         let old = made.token.reveal().to_owned();
-        let new = roll(app, made.key.id, Older::Current(app.now() + chrono::Duration::days(1)));
+        let new = roll(app, made.key.id, Stays::Current(app.now() + chrono::Duration::days(1)));
         let key = || act(app, "dora", |tx, by| Ok(keys::find(tx, &by.acting().unwrap().reach(), made.key.id)?.unwrap()));
         let (before, changes) = (key(), app.read(store::newest_change));
         let first = app.now();
@@ -44,7 +44,7 @@ both! {
         let gateway = gateway(app, "acme");
         let made = make(app, plain("late"), Choice::Never);
         assert_eq!(code(app, &gateway, made.token.reveal()), "valid");
-        roll(app, made.key.id, Older::Current(app.now() + chrono::Duration::days(1)));
+        roll(app, made.key.id, Stays::Current(app.now() + chrono::Duration::days(1)));
         app.app.gate.verifier.write_tallies();
         let key = act(app, "dora", |tx, by| Ok(keys::find(tx, &by.acting().unwrap().reach(), made.key.id)?.unwrap()));
         assert!(key.current.last_used.is_none());
