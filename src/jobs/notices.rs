@@ -170,8 +170,8 @@ impl Sweep {
             }
             f(tx).map(Some)
         })?;
-        // Half of the time is that of people and gateways who wait; a command beside this process finds its moment here, too.
-        thread::sleep(began.elapsed().min(AT_A_TIME));
+        // Two thirds of the time are for people and gateways who wait; a command beside this process finds its moment here, too.
+        thread::sleep((began.elapsed() * 2).min(AT_A_TIME * 2));
         Ok(done)
     }
 

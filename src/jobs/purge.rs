@@ -67,6 +67,7 @@ impl Purge {
             purged.events += self.events(tenant.id.number(), now - days(retention.events.into()), stopped)?;
             let before = now - days(retention.usage.into());
             purged.usage += self.all(stopped, |tx| usage::purge(tx, tenant.id, before, AT_A_TIME))?;
+            self.all(stopped, |tx| usage::purge_days(tx, tenant.id, before, AT_A_TIME))?;
         }
         let kept = Settings::default().retention.events;
         purged.events += self.events(events::INSTALLATION, now - days(kept.into()), stopped)?;

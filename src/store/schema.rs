@@ -282,6 +282,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_usage_days (tenant_id, key_id, day) {
+        tenant_id -> BigInt,
+        key_id -> Text,
+        day -> BigInt,
+        accepted -> BigInt,
+        refused -> BigInt,
+    }
+}
+
+diesel::table! {
     gateways (id) {
         id -> BigInt,
         tenant_id -> BigInt,
@@ -449,6 +459,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     dead_secrets,
     deleted_keys,
     key_usage,
+    key_usage_days,
     gateways,
     form_ids,
     changes,

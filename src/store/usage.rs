@@ -1,7 +1,7 @@
 //! Last use and hourly counters, written in batches. They touch no `version` and no `changed_at`, and are no change to anyone's memory.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Write as _,
 };
 
@@ -9,7 +9,7 @@ use diesel::{prelude::*, upsert::excluded};
 
 use super::{
     Db, StoreError, Tx, micros, per_backend,
-    schema::{gateways, key_usage as usage, keys as table},
+    schema::{gateways, key_usage as usage, key_usage_days as daily, keys as table},
 };
 use crate::domain::{
     ids::{GatewayId, KeyId, TenantId},
@@ -167,6 +167,37 @@ pub fn count_many(tx: &mut Tx<'_>, counts: &[HourCount]) -> Result<(), StoreErro
             .set((usage::accepted.eq(usage::accepted + excluded(usage::accepted)), usage::refused.eq(usage::refused + excluded(usage::refused))))
             .execute(inner))?;
     }
+    count_days(tx, counts)
+}
+
+/// Adds to the counters by day what the hours come to.
+fn count_days(tx: &mut Tx<'_>, counts: &[HourCount]) -> Result<(), StoreError> {
+    // In the order of the keys, in which every process locks their rows.
+    let mut days: BTreeMap<(TenantId, KeyId, i64), (i64, i64)> = BTreeMap::new();
+    for count in counts {
+        let day = days.entry((count.tenant, count.key, count.hour.div_euclid(24))).or_default();
+        *day = (day.0 + count.accepted, day.1 + count.refused);
+    }
+    let rows: Vec<_> = days
+        .iter()
+        .map(|((tenant, key, day), (accepted, refused))| {
+            (
+                daily::tenant_id.eq(tenant.number()),
+                daily::key_id.eq(key.as_str()),
+                daily::day.eq(day),
+                daily::accepted.eq(accepted),
+                daily::refused.eq(refused),
+            )
+        })
+        .collect();
+    for chunk in rows.chunks(500) {
+        per_backend!(tx.conn(), |inner| diesel::insert_into(daily::table)
+            .values(chunk)
+            .on_conflict((daily::tenant_id, daily::key_id, daily::day))
+            .do_update()
+            .set((daily::accepted.eq(daily::accepted + excluded(daily::accepted)), daily::refused.eq(daily::refused + excluded(daily::refused))))
+            .execute(inner))?;
+    }
     Ok(())
 }
 
@@ -197,7 +228,7 @@ pub fn insert_many(tx: &mut Tx<'_>, counts: &[HourCount]) -> Result<(), StoreErr
         let rows: Vec<_> = chunk.iter().map(row).collect();
         per_backend!(tx.conn(), |inner| diesel::insert_into(usage::table).values(&rows).execute(inner))?;
     }
-    Ok(())
+    count_days(tx, counts)
 }
 
 /// Writes down what a gateway credential did.
@@ -235,6 +266,18 @@ pub fn purge(tx: &mut Tx<'_>, tenant: TenantId, before: Time, most: i64) -> Resu
     let Some(hour) = oldest.filter(|hour| *hour < before.timestamp().div_euclid(3600)) else { return Ok(0) };
     let keys: Vec<String> = usage::table.filter(of_tenant.and(usage::hour.eq(hour))).limit(most).select(usage::key_id).load(tx.conn())?;
     Ok(diesel::delete(usage::table.filter(of_tenant.and(usage::hour.eq(hour)).and(usage::key_id.eq_any(keys)))).execute(tx.conn())?)
+}
+
+/// Takes away up to `most` counters by day of a tenant, of days that ended before a moment, the oldest first. Answers how many.
+///
+/// # Errors
+/// The database is away.
+pub fn purge_days(tx: &mut Tx<'_>, tenant: TenantId, before: Time, most: i64) -> Result<usize, StoreError> {
+    let of_tenant = daily::tenant_id.eq(tenant.number());
+    let oldest: Option<i64> = daily::table.filter(of_tenant).select(diesel::dsl::min(daily::day)).first(tx.conn())?;
+    let Some(day) = oldest.filter(|day| *day < before.timestamp().div_euclid(86_400)) else { return Ok(0) };
+    let keys: Vec<String> = daily::table.filter(of_tenant.and(daily::day.eq(day))).limit(most).select(daily::key_id).load(tx.conn())?;
+    Ok(diesel::delete(daily::table.filter(of_tenant.and(daily::day.eq(day)).and(daily::key_id.eq_any(keys)))).execute(tx.conn())?)
 }
 
 /// Whether a tenant has counters from before a moment.

@@ -31,7 +31,7 @@ use crate::{
         ids::{AccessRoleId, KeyId, MemberId, TenantId},
         key::Key,
         names::{self, EmailAddress, Scope},
-        time::{Time, date_time, days},
+        time::{Time, date_time},
     },
     store::{
         Db, StoreError, access, events,
@@ -356,7 +356,7 @@ async fn question(owner: &Owner, verb: Verb, facts: &Facts, form: &Form, changed
         return ask_as(status, &owner.frame, &question, form, &body);
     }
     let (tenant, id, now) = (key.tenant, key.id, owner.by().now);
-    let hours: Result<Vec<_>, StoreError> = owner.read(move |db, _| rows::usage_since(db, tenant, id, now - days(30))).await;
+    let hours: Result<Vec<_>, StoreError> = owner.read(move |db, _| rows::usage_since(db, tenant, id, chart::from(now))).await;
     let requests: i64 = hours?.into_iter().map(|(_, accepted, refused)| accepted + refused).sum();
     let requests = if requests > 0 { number(requests) } else { String::new() };
     ask_as(status, &owner.frame, &question, form, &RevokeBody { form, requests, used: used_words(key.last_used.as_ref(), now) })

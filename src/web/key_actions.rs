@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, http::StatusCode, web::Path};
 use askama::Template;
 
 use super::{
+    chart,
     form::Form,
     key_after,
     key_code::{self, Outcome},
@@ -21,7 +22,7 @@ use crate::{
         key::Key,
         lifetime, names,
         permission::Permission,
-        time::{Time, date, date_time, days},
+        time::{Time, date, date_time},
     },
     store::{StoreError, keys as rows},
 };
@@ -228,7 +229,7 @@ async fn show(member: &Member, verb: Verb, facts: &KeyFacts, form: &Form, change
 
 async fn requests_of_30_days(member: &Member, key: &Key, now: Time) -> Result<i64, StoreError> {
     let (tenant, id) = (key.tenant, key.id);
-    let hours: Result<Vec<_>, StoreError> = member.read(move |db, _| rows::usage_since(db, tenant, id, now - days(30))).await;
+    let hours: Result<Vec<_>, StoreError> = member.read(move |db, _| rows::usage_since(db, tenant, id, chart::from(now))).await;
     Ok(hours?.into_iter().map(|(_, accepted, refused)| accepted + refused).sum())
 }
 

@@ -7,7 +7,7 @@ use keyward::{
     store::{
         Address,
         events::{self, ChainFault},
-        keys, tenants,
+        grid, keys, tenants,
         usage::{self, HourCount},
     },
 };
@@ -80,8 +80,11 @@ both! {
         app.app.timetable.round().unwrap();
         // Hours from before 21 Nov 10:00 are older than 30 days on 21 Dec 10:00, and so are 24 of the 48 a day before.
         assert_eq!(app.read(|db| keys::usage_since(db, acme, key, now - days(10))).len(), 25);
+        // Three days are touched by 48 hours; the first has ended more than 30 days ago.
+        assert_eq!(app.read(|db| grid::usage(db, acme, &[key], now))[&key].iter().filter(|day| day.accepted > 0).count(), 2);
         app.advance(days(5));
         app.app.timetable.round().unwrap();
         assert_eq!(app.read(|db| keys::usage_since(db, acme, key, now - days(10))).len(), 0);
+        assert!(app.read(|db| grid::usage(db, acme, &[key], now)).is_empty());
     }
 }

@@ -1,7 +1,10 @@
 //! The list, its filter and columns, and the overview.
 
 use chrono::Duration;
-use keyward::store::{keys, members};
+use keyward::store::{
+    keys, members,
+    usage::{self, HourCount},
+};
 
 use super::{add, settings};
 
@@ -103,6 +106,26 @@ both! {
             assert_eq!(ada.get(&link).status, 200);
         }
         assert!(ada.get("/t/acme/keys?status=expiring").says("Soon gone"));
+    }
+
+    fn thirty_days_of_use_are_the_same_in_the_grid_on_the_key_page_and_in_the_question(app) {
+        let (tenant, key) = (app.fixture.tenants["acme"], app.fixture.key("dora").id);
+        let at = |text: &str| chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").unwrap().and_utc().timestamp() / 3600;
+        // Today is 21 Nov, so the first of the thirty days is 23 Oct.
+        let hours = [("2026-11-21 00:00", 30, 2), ("2026-11-21 09:00", 5, 0), ("2026-10-23 00:00", 700, 0), ("2026-10-22 23:00", 9000, 9)];
+        let hours = hours.map(|(hour, accepted, refused)| HourCount { tenant, key, hour: at(hour), accepted, refused });
+        app.write(|tx| usage::insert_many(tx, &hours[..2]));
+        // What comes later to an hour and a day that have counters already.
+        app.write(|tx| usage::count_many(tx, &hours[1..]));
+        let dora = app.signed_in("dora");
+        let page = dora.get(&format!("/t/acme/keys/{key}"));
+        assert!(page.says("Requests 742 Refused 2 0.3 % Busiest day 700 23 Oct"), "{}", page.text());
+        let asked = dora.get(&format!("/t/acme/keys/{key}/revoke"));
+        assert!(asked.says("742"), "{}", asked.text());
+        let grid = app.signed_in("ada").get("/t/acme/keys");
+        assert_eq!(grid.texts(&format!("#row-{key} td small.num.nowrap-s")), ["742 · 2 refused"]);
+        let csv = app.signed_in("ada").get("/t/acme/keys.csv").body;
+        assert!(csv.lines().any(|line| line.contains(&key.to_string()) && line.contains(",740,2,")), "{csv}");
     }
 
     fn pages_go_forth_and_back(app) {

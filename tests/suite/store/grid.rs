@@ -470,11 +470,12 @@ both! {
         let key = app.fixture.key("dora").id;
         let now = app.now();
         let hour = now.timestamp() / 3600;
-        for (back, accepted) in [(0, 1), (1, 2), (23, 4), (24, 8), (719, 16), (720, 32)] {
+        // It is 21 Nov, 10:00: ten hours back the day begins, 34 hours back the day before, and 706 hours back the 23 Oct.
+        for (back, accepted) in [(0, 1), (10, 2), (11, 4), (34, 8), (706, 16), (707, 32)] {
             app.write(|tx| keyward::store::usage::count_many(tx, &[keyward::store::usage::HourCount { tenant, key, hour: hour - back, accepted, refused: 1 }]));
         }
         let month = app.read(|db| grid::usage(db, tenant, &[key], now))[&key];
-        assert_eq!((month[29].accepted, month[28].accepted, month[0].accepted), (7, 8, 16));
+        assert_eq!((month[29].accepted, month[28].accepted, month[0].accepted), (3, 12, 16));
         assert_eq!(month.iter().map(|day| day.refused).sum::<i64>(), 5);
         let other = app.fixture.tenants["globex"];
         assert!(app.read(|db| grid::usage(db, other, &[key], now)).is_empty());
