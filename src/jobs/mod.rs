@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod notices;
 pub mod purge;
+pub mod resets;
 pub mod skew;
 
 use std::{
@@ -61,17 +62,8 @@ impl Timetable {
 
     /// Works in a thread of its own until it is stopped.
     pub fn start(self: &Arc<Self>) -> AtWork {
-        let (timetable, stopped) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
-        let seen = Arc::clone(&stopped);
-        let thread = thread::spawn(move || {
-            while !seen.load(Ordering::Relaxed) {
-                if let Err(error) = timetable.round_until(&seen) {
-                    tracing::warn!(%error, "a job could not go on: the database does not answer");
-                }
-                thread::park_timeout(EVERY);
-            }
-        });
-        AtWork { stopped, thread: Some(thread) }
+        let timetable = Arc::clone(self);
+        AtWork::start(EVERY, move |stopped| timetable.round_until(stopped))
     }
 }
 
@@ -79,6 +71,23 @@ impl Timetable {
 pub struct AtWork {
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl AtWork {
+    /// Does a round, again and again, with a pause after each.
+    fn start(pause: Duration, round: impl Fn(&AtomicBool) -> Result<(), StoreError> + Send + 'static) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stopped);
+        let thread = thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                if let Err(error) = round(&seen) {
+                    tracing::warn!(%error, "a job could not go on: the database does not answer");
+                }
+                thread::park_timeout(pause);
+            }
+        });
+        Self { stopped, thread: Some(thread) }
+    }
 }
 
 impl Drop for AtWork {

@@ -309,7 +309,7 @@ fn without_a_server_mails_become_files_that_only_we_can_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let app = crate::support::spawn(Backend::Sqlite);
     app.browser().submit("/password/forgot", &[("email", "dora@acme.example")]);
-    app.app.stop();
+    app.app.resets.round().unwrap();
     app.app.post.round().unwrap();
     let folder = app.app.post.folder().unwrap();
     let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
