@@ -86,7 +86,8 @@ impl App {
     /// The mail server's address cannot be used.
     pub fn with(config: Config, store: Store, secrets: Arc<Secrets>, clock: Clock) -> Result<Self, StartError> {
         let host = deliver::host_of(&config.public_url);
-        let mailer = Mailer::new(config.smtp_url.as_deref(), &config.data_dir.join("mail"), host)?;
+        let folder = config.data_dir.join("mail");
+        let mailer = Mailer::new(config.smtp_url.as_deref(), &folder, host)?;
         let (url, from) = (config.public_url.clone(), config.mail_from.clone());
         let post = Arc::new(Post::new(store.clone(), clock.clone(), Arc::clone(&secrets), mailer, url, from));
         let settings = web::site::Settings {
@@ -104,7 +105,7 @@ impl App {
         let gate = Data::new(Gate { verifier, trusted_proxies: config.trusted_proxies.clone().into() });
         let skew = Data::new(Skew::default());
         let resets = Arc::new(Resets::new(store.clone(), clock.clone()));
-        let timetable = Arc::new(Timetable::new(store.clone(), clock.clone(), Arc::clone(&skew)));
+        let timetable = Arc::new(Timetable::new(store.clone(), clock.clone(), Arc::clone(&skew), folder));
         Ok(Self { config, store, secrets, clock, site, gate, skew, post, resets, timetable })
     }
 

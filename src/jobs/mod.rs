@@ -7,6 +7,7 @@ pub mod resets;
 pub mod skew;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,12 +34,12 @@ pub struct Timetable {
 }
 
 impl Timetable {
-    /// For one process, which hears in `skew` how far its clock is off.
-    pub fn new(store: Store, clock: Clock, skew: Arc<Skew>) -> Self {
+    /// For one process, which hears in `skew` how far its clock is off, and may write mails to files in `folder`.
+    pub fn new(store: Store, clock: Clock, skew: Arc<Skew>, folder: PathBuf) -> Self {
         let name = base62(16, &mut chance::fill);
         let sweep = notices::Sweep::new(store.clone(), clock.clone(), name.clone());
         let skew = skew::Measure::new(store.clone(), clock.clone(), skew);
-        Self { sweep, purge: purge::Purge::new(store, clock, name), skew }
+        Self { sweep, purge: purge::Purge::new(store, clock, name, folder), skew }
     }
 
     /// Does all that is due now.
