@@ -11,6 +11,7 @@ use crate::{
     jobs::{
         Timetable,
         deliver::{self, Post},
+        resets::Resets,
     },
     mail::{Mailer, SetUpError},
     secrets::{Secrets, SecretsError},
@@ -38,7 +39,9 @@ pub struct App {
     pub skew: Data<Skew>,
     /// What sends mails.
     pub post: Arc<Post>,
-    /// What happens by itself, but for sending.
+    /// What writes the mails for forgotten passwords.
+    pub resets: Arc<Resets>,
+    /// What else happens by itself.
     pub timetable: Arc<Timetable>,
 }
 
@@ -83,7 +86,8 @@ impl App {
     /// The mail server's address cannot be used.
     pub fn with(config: Config, store: Store, secrets: Arc<Secrets>, clock: Clock) -> Result<Self, StartError> {
         let host = deliver::host_of(&config.public_url);
-        let mailer = Mailer::new(config.smtp_url.as_deref(), &config.data_dir.join("mail"), host)?;
+        let folder = config.data_dir.join("mail");
+        let mailer = Mailer::new(config.smtp_url.as_deref(), &folder, host)?;
         let (url, from) = (config.public_url.clone(), config.mail_from.clone());
         let post = Arc::new(Post::new(store.clone(), clock.clone(), Arc::clone(&secrets), mailer, url, from));
         let settings = web::site::Settings {
@@ -100,8 +104,9 @@ impl App {
         verifier.obey_commits();
         let gate = Data::new(Gate { verifier, trusted_proxies: config.trusted_proxies.clone().into() });
         let skew = Data::new(Skew::default());
-        let timetable = Arc::new(Timetable::new(store.clone(), clock.clone(), Arc::clone(&skew)));
-        Ok(Self { config, store, secrets, clock, site, gate, skew, post, timetable })
+        let resets = Arc::new(Resets::new(store.clone(), clock.clone()));
+        let timetable = Arc::new(Timetable::new(store.clone(), clock.clone(), Arc::clone(&skew), folder));
+        Ok(Self { config, store, secrets, clock, site, gate, skew, post, resets, timetable })
     }
 
     /// Serves on a listening socket until the server is stopped; SIGTERM and SIGINT let running requests end.
@@ -134,7 +139,6 @@ impl App {
 
     /// Writes down what is still in memory; for after the server has stopped.
     pub fn stop(&self) {
-        self.site.forgotten.finish();
         self.gate.verifier.stop();
     }
 }

@@ -78,7 +78,7 @@ pub fn lock(config: &Config) -> Result<Option<File>, Failure> {
 pub fn until_stopped(app: &App, listener: TcpListener) -> Result<(), Failure> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let sending = Arc::clone(&app.post).start(matches!(app.store.address(), Address::Sqlite(_)));
-    let at_work = app.timetable.start();
+    let at_work = (app.resets.start(), app.timetable.start());
     let served: io::Result<()> = actix_web::rt::System::new().block_on(async { app.serve(listener, workers)?.await });
     drop(at_work);
     drop(sending);

@@ -20,7 +20,7 @@ use crate::{
         time::days,
         token::base62,
     },
-    mail::{About, Header, Mailer, write},
+    mail::{About, Header, Mailer, WRITTEN, write},
     secrets::Secrets,
     store::{
         Store, StoreError,
@@ -182,7 +182,7 @@ impl Post {
             Ok(message) => message,
             Err(words) => return Ok((Outcome::Failed, words)),
         };
-        let name = format!("{}-{:06}-{}", row.created_at.format("%Y%m%d-%H%M%S"), row.id.0, row.mail.word());
+        let name = format!("{}-{:06}-{}", row.created_at.format(WRITTEN), row.id.0, row.mail.word());
         Ok(match self.mailer.send(&message, &name) {
             Ok(said) => (Outcome::Sent, said),
             Err(refusal) if refusal.is_final => (Outcome::Failed, refusal.words),

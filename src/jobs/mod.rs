@@ -3,9 +3,11 @@
 pub mod deliver;
 pub mod notices;
 pub mod purge;
+pub mod resets;
 pub mod skew;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,12 +34,12 @@ pub struct Timetable {
 }
 
 impl Timetable {
-    /// For one process, which hears in `skew` how far its clock is off.
-    pub fn new(store: Store, clock: Clock, skew: Arc<Skew>) -> Self {
+    /// For one process, which hears in `skew` how far its clock is off, and may write mails to files in `folder`.
+    pub fn new(store: Store, clock: Clock, skew: Arc<Skew>, folder: PathBuf) -> Self {
         let name = base62(16, &mut chance::fill);
         let sweep = notices::Sweep::new(store.clone(), clock.clone(), name.clone());
         let skew = skew::Measure::new(store.clone(), clock.clone(), skew);
-        Self { sweep, purge: purge::Purge::new(store, clock, name), skew }
+        Self { sweep, purge: purge::Purge::new(store, clock, name, folder), skew }
     }
 
     /// Does all that is due now.
@@ -61,17 +63,8 @@ impl Timetable {
 
     /// Works in a thread of its own until it is stopped.
     pub fn start(self: &Arc<Self>) -> AtWork {
-        let (timetable, stopped) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
-        let seen = Arc::clone(&stopped);
-        let thread = thread::spawn(move || {
-            while !seen.load(Ordering::Relaxed) {
-                if let Err(error) = timetable.round_until(&seen) {
-                    tracing::warn!(%error, "a job could not go on: the database does not answer");
-                }
-                thread::park_timeout(EVERY);
-            }
-        });
-        AtWork { stopped, thread: Some(thread) }
+        let timetable = Arc::clone(self);
+        AtWork::start(EVERY, move |stopped| timetable.round_until(stopped))
     }
 }
 
@@ -79,6 +72,23 @@ impl Timetable {
 pub struct AtWork {
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl AtWork {
+    /// Does a round, again and again, with a pause after each.
+    fn start(pause: Duration, round: impl Fn(&AtomicBool) -> Result<(), StoreError> + Send + 'static) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stopped);
+        let thread = thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                if let Err(error) = round(&seen) {
+                    tracing::warn!(%error, "a job could not go on: the database does not answer");
+                }
+                thread::park_timeout(pause);
+            }
+        });
+        Self { stopped, thread: Some(thread) }
+    }
 }
 
 impl Drop for AtWork {

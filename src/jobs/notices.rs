@@ -38,6 +38,8 @@ const KEYS_AT_A_TIME: i64 = 500;
 const LINES_AT_A_TIME: usize = 100;
 /// How long a transaction goes on with further lines: others wait so long for their turn.
 const AT_A_TIME: Span = Span::from_millis(20);
+/// How long the job is held before the hold is renewed, while keys are only read.
+const RENEWED: Duration = Duration::seconds(30);
 /// A digest whose lines do not fit into one transaction waits for the last, or so long where the process dies.
 const HOLD: Duration = Duration::minutes(10);
 
@@ -86,7 +88,10 @@ impl Sweep {
                 continue;
             }
             let digests = self.gather(&tenant, now, unfinished, &mut swept, stopped)?;
-            let all_written = self.write(&tenant, at, digests, &mut swept, stopped)?;
+            let all_written = match digests {
+                Some(digests) => self.write(&tenant, at, digests, &mut swept, stopped)?,
+                None => false,
+            };
             if !all_written || stopped.load(Ordering::Relaxed) {
                 // What is missing is written by whoever comes next.
                 self.store.write(self.clock.now(), |tx| jobs::release(tx, JOB, &self.name, None))?;
@@ -102,12 +107,20 @@ impl Sweep {
         self.store.write(self.clock.now(), |tx| jobs::hold(tx, JOB, &self.name))
     }
 
-    fn gather(&self, tenant: &Tenant, now: Time, unfinished: Time, swept: &mut Swept, stopped: &AtomicBool) -> Result<Digests, StoreError> {
-        let range = range(tenant, now);
+    /// Reads what is due, while the job stays ours: where another process has taken it, that one reads and writes the same. `None`
+    /// then. Were both to go on, each line would still be written once: the table has it once.
+    fn gather(&self, tenant: &Tenant, now: Time, unfinished: Time, swept: &mut Swept, stopped: &AtomicBool) -> Result<Option<Digests>, StoreError> {
+        let (range, mut held_at) = (range(tenant, now), self.clock.now());
         let mut last = (range.0, i64::MAX);
         let mut digests = Digests::new();
         let mut known: BTreeMap<MemberId, Vec<(To, Role)>> = BTreeMap::new();
         while !stopped.load(Ordering::Relaxed) {
+            if self.clock.now() - held_at >= RENEWED {
+                if !self.keep_hold()? {
+                    return Ok(None);
+                }
+                held_at = self.clock.now();
+            }
             let Candidates { keys, last: Some(end) } =
                 self.store.read(|db| notices::candidates(db, tenant.id, range, last, unfinished, KEYS_AT_A_TIME))?
             else {
@@ -133,7 +146,7 @@ impl Sweep {
                 }
             }
         }
-        Ok(digests)
+        Ok(Some(digests))
     }
 
     /// Writes the digests, several recipients a transaction; `false` where it did not come to the end.

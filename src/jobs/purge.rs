@@ -1,7 +1,11 @@
 //! Takes away what the tenants keep no longer: once a day, a little at a time, so that others write in between.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration as Span, Instant},
 };
@@ -17,6 +21,7 @@ use crate::{
         tenant::Settings,
         time::{Time, days},
     },
+    mail,
     store::{Store, StoreError, Tx, events, jobs, outbox, tenants, usage},
 };
 
@@ -42,12 +47,15 @@ pub struct Purge {
     store: Store,
     clock: Clock,
     name: String,
+    folder: PathBuf,
+    /// The day for which the files of this machine are done with.
+    files: Mutex<Option<Time>>,
 }
 
 impl Purge {
-    /// For a process that is known by this name.
-    pub fn new(store: Store, clock: Clock, name: String) -> Self {
-        Self { store, clock, name }
+    /// For a process that is known by this name, and that writes mails to files in `folder` where it has no server to send them to.
+    pub fn new(store: Store, clock: Clock, name: String, folder: PathBuf) -> Self {
+        Self { store, clock, name, folder, files: Mutex::default() }
     }
 
     /// Purges, unless that was done today, or another process is at it.
@@ -57,6 +65,7 @@ impl Purge {
     pub fn round(&self, stopped: &AtomicBool) -> Result<Option<Purged>, StoreError> {
         let now = self.clock.now();
         let today = digest(now);
+        self.files(today, now);
         let done_to = self.store.read(|db| jobs::done_to(db, JOB))?;
         if done_to.is_some_and(|done_to| jobs::is_done(done_to, today)) || !self.store.write(now, |tx| jobs::hold(tx, JOB, &self.name))? {
             return Ok(None);
@@ -75,6 +84,20 @@ impl Purge {
         let done = (!stopped.load(Ordering::Relaxed)).then_some(today);
         self.store.write(self.clock.now(), |tx| jobs::release(tx, JOB, &self.name, done))?;
         Ok(done.map(|_| purged))
+    }
+
+    /// Files go when their mails do. Every process has a folder of its own, and looks once a day.
+    fn files(&self, today: Time, now: Time) {
+        let mut done = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if *done == Some(today) {
+            return;
+        }
+        *done = Some(today);
+        match mail::purge_files(&self.folder, now - days(MAILS)) {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "files of mails that were kept long enough are gone"),
+            Err(error) => tracing::warn!(%error, folder = %self.folder.display(), "old files of mails could not be taken away"),
+        }
     }
 
     /// Old events go from the beginning of their chain; an event says so.

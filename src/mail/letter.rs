@@ -90,7 +90,7 @@ impl Letter {
     /// # Errors
     /// The template fails.
     pub fn html(&self) -> Result<String, askama::Error> {
-        Html(self).render()
+        Html(&self.unlinked()).render()
     }
 
     /// As plain text, in lines of 72 characters.
@@ -98,7 +98,23 @@ impl Letter {
     /// # Errors
     /// The template fails.
     pub fn text(&self) -> Result<String, askama::Error> {
-        Ok(Text(self).render()?.trim().to_owned() + "\n")
+        Ok(Text(&self.unlinked()).render()?.trim().to_owned() + "\n")
+    }
+
+    /// The same, with no text in it that a mail program makes a link of: what people may name things must lead nowhere.
+    fn unlinked(&self) -> Self {
+        let pairs = |all: &[(String, String)]| all.iter().map(|(label, value)| (unlinked(label), unlinked(value))).collect();
+        let all = |texts: &[String]| texts.iter().map(|text| unlinked(text)).collect();
+        let block = |block: &Block| Block { title: unlinked(&block.title), lines: all(&block.lines), facts: pairs(&block.facts), ..block.clone() };
+        Self {
+            subject: unlinked(&self.subject),
+            preview: unlinked(&self.preview),
+            place: unlinked(&self.place),
+            heading: unlinked(&self.heading),
+            paragraphs: all(&self.paragraphs),
+            blocks: self.blocks.iter().map(block).collect(),
+            ..self.clone()
+        }
     }
 
     /// As a message that can be sent.
@@ -132,6 +148,36 @@ impl Letter {
 /// A header is one line, whatever a name holds.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
+/// A sign without width that no address may hold where it stands, so that even what is made a link leads nowhere.
+const NO_LINK: char = '\u{200c}';
+
+/// A text in which nothing looks like the address of a site: behind the dots of domains, and in `://`, stands a sign that nobody
+/// sees. E-mail addresses stay as they are; they lead to no site, and people copy them.
+fn unlinked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let mut rest = word.chars().peekable();
+        while let Some(c) = rest.next() {
+            out.push(c);
+            let breaks = match c {
+                '.' | '。' | '．' | '｡' => rest.peek().is_some_and(|next| next.is_alphabetic()) && !is_address(word),
+                ':' => rest.peek() == Some(&'/'),
+                _ => false,
+            };
+            if breaks {
+                out.push(NO_LINK);
+            }
+        }
+    }
+    out
+}
+
+/// Whether a word is an e-mail address and nothing else.
+fn is_address(word: &str) -> bool {
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+    word.matches('@').count() == 1 && word.chars().all(|c| c.is_alphanumeric() || "@._+-".contains(c))
 }
 
 /// Breaks a text into lines of at most 72 characters, later ones preceded by `indent`; an address is never broken.

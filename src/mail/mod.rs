@@ -5,5 +5,5 @@ mod transport;
 mod words;
 
 pub use letter::{Header, Letter};
-pub use transport::{Mailer, Refusal, SetUpError};
+pub use transport::{Mailer, Refusal, SetUpError, WRITTEN, purge_files};
 pub use words::{About, digest_subject, write};

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
+use chrono::NaiveDateTime;
 use lettre::{
     Message, SmtpTransport, Transport as _,
     transport::smtp::{PoolConfig, extension::ClientId},
 };
+
+use crate::domain::time::Time;
 
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,14 +90,51 @@ impl Mailer {
     }
 }
 
-/// Writes a file that only this user can read, whole or not at all.
+/// Writes a file that only this user can read, whole or not at all; once it is written, a loss of power takes it away no more.
 fn save(folder: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    if !folder.is_dir() {
+        fs::create_dir_all(folder)?;
+        if let Some(parent) = folder.parent() {
+            sync(parent)?;
+        }
+    }
     let half = file.with_extension("part");
     let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
     out.write_all(bytes)?;
     out.sync_all()?;
-    fs::rename(&half, file)
+    fs::rename(&half, file)?;
+    sync(folder)
+}
+
+/// Has the names in a folder written to the disk.
+fn sync(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+/// How the name of a file begins, before its mail: when the mail was written.
+pub const WRITTEN: &str = "%Y%m%d-%H%M%S";
+
+/// Takes away the files of mails that were written before a moment. Other files in the folder stay. Answers how many went.
+///
+/// # Errors
+/// The folder cannot be read, or a file cannot be taken away. A folder that is not there has no files.
+pub fn purge_files(folder: &Path, before: Time) -> io::Result<usize> {
+    let files = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        files => files?,
+    };
+    let mut gone = 0;
+    for file in files {
+        let path = file?.path();
+        let is_mail = path.extension().is_some_and(|end| end == "eml" || end == "part");
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let written = name.get(..15).and_then(|at| NaiveDateTime::parse_from_str(at, WRITTEN).ok());
+        if is_mail && written.is_some_and(|at| at.and_utc() < before) {
+            fs::remove_file(&path)?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
 }
 
 /// What went wrong, with what it came from.

@@ -190,10 +190,12 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
         after.push(("Each button opens a page that asks you to confirm. A link works once and can do nothing but extend its key.".to_owned(), None));
     }
     if let Some((slug, _)) = contents.tenant.as_ref().filter(|_| for_admin) {
-        after.push((
-            "Those who look after the key are no longer active. To see whose it is and decide what becomes of it, sign in:".to_owned(),
-            Some(format!("{}/t/{slug}/keys?status=expiring", about.public_url)),
-        ));
+        let words = if count == 1 {
+            "Those who look after the key are no longer active. To see whose it is and decide what becomes of it, sign in:"
+        } else {
+            "Those who look after these keys are no longer active. To see whose they are and decide what becomes of them, sign in:"
+        };
+        after.push((words.to_owned(), Some(format!("{}/t/{slug}/keys?status=expiring", about.public_url))));
     } else if !for_extra && let Some((slug, _)) = &contents.tenant {
         after.push((
             "To give a key its full lifetime again, sign in and renew it:".to_owned(),
@@ -299,14 +301,15 @@ fn keys_changed(keys: &[KeyName], action: &str, by: &str, at: Time, facts: &[(St
 }
 
 fn handed_over(keys: &[KeyName], from: &str, by: &str, at: Time, lost: &[String]) -> Letter {
-    let what = match keys {
-        [one] => format!("the key “{}”", one.name),
-        many => format!("{} keys", many.len()),
+    let (what, they) = match keys {
+        [one] => (format!("the key “{}”", one.name), "key"),
+        many => (format!("{} keys", many.len()), "keys"),
     };
+    let (keep, yours) = if keys.len() == 1 { ("It keeps", "the key is yours") } else { ("Each keeps", "the keys are yours") };
     let mut paragraphs =
-        vec![format!("{by} handed over {what} of {from} to you on {}. Each keeps the access that it had, as far as you hold it.", date_time(at))];
+        vec![format!("{by} handed over {what} of {from} to you on {}. {keep} the access that it had, as far as you hold it.", date_time(at))];
     if !lost.is_empty() {
-        paragraphs.push(format!("You do not hold, so the keys lost: {}.", lost.join(", ")));
+        paragraphs.push(format!("You do not hold, so the {they} lost: {}.", lost.join(", ")));
     }
     paragraphs.push("Whoever had a key may still know its secret: roll it.".into());
     let blocks = keys.iter().map(|key| Block { title: key.name.clone(), facts: vec![("Key ID".into(), key.id.clone())], ..Block::default() });
@@ -315,7 +318,7 @@ fn handed_over(keys: &[KeyName], from: &str, by: &str, at: Time, lost: &[String]
         heading: format!("{by} handed over {what} to you"),
         paragraphs,
         blocks: blocks.collect(),
-        why: "You get this because the keys are yours now.".into(),
+        why: format!("You get this because {yours} now."),
         ..Letter::default()
     }
 }

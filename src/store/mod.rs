@@ -24,6 +24,7 @@ pub mod member_list;
 pub mod members;
 pub mod notices;
 pub mod outbox;
+pub mod reset_requests;
 pub mod resources;
 pub mod schema;
 pub mod sessions;

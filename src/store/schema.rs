@@ -436,6 +436,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    reset_requests (id) {
+        id -> BigInt,
+        email -> Text,
+        address -> Text,
+        user_agent -> Text,
+        at -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     grace_values,
@@ -470,4 +480,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     extensions,
     jobs,
     use_journal,
+    reset_requests,
 );

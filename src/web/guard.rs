@@ -21,7 +21,7 @@ use super::{
     press::press,
     site::{CookieName, Site},
 };
-use crate::chance;
+use crate::{chance, domain::token::Purpose};
 
 /// The largest body of a form.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -267,6 +267,12 @@ fn page_of(error: &WebError, status: StatusCode, request: &HttpRequest) -> HttpR
     HttpResponse::build(status).content_type("text/html; charset=utf-8").body(page.render().unwrap_or_default())
 }
 
+/// Whether the address holds the token of a link: in its path, or in what is to follow a sign-in.
+fn holds_token(request: &HttpRequest) -> bool {
+    let address = request.uri().to_string();
+    [Purpose::Extend, Purpose::Reset, Purpose::Invite, Purpose::SetUp].iter().any(|purpose| address.contains(purpose.prefix()))
+}
+
 /// The headers that every answer of the console has.
 fn finish(res: &mut ServiceResponse, request: &HttpRequest, site: &Site) {
     let is_page = res.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
@@ -280,6 +286,7 @@ fn finish(res: &mut ServiceResponse, request: &HttpRequest, site: &Site) {
             let _ = res.response_mut().add_cookie(&site.drop_cookie(CookieName::Flash));
         }
     }
+    let holds_token = holds_token(request);
     let headers = res.headers_mut();
     let mut set = |name: &'static str, value: &'static str| {
         let name = header::HeaderName::from_static(name);
@@ -296,7 +303,10 @@ fn finish(res: &mut ServiceResponse, request: &HttpRequest, site: &Site) {
     set("x-frame-options", "DENY");
     set("cross-origin-opener-policy", "same-origin");
     set("cross-origin-resource-policy", "same-origin");
-    set("referrer-policy", "same-origin");
+    set("referrer-policy", if holds_token { "no-referrer" } else { "same-origin" });
+    if holds_token {
+        set("x-robots-tag", "noindex");
+    }
     set("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
     if let Some((name, value)) = site.only_https() {
         headers.insert(name, value);

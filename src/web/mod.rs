@@ -51,7 +51,6 @@ mod expiry_form;
 pub mod explain;
 pub mod extend;
 pub mod flash;
-mod forgotten;
 pub mod form;
 pub mod gateways;
 pub mod guard;

@@ -25,7 +25,12 @@ use crate::{
     },
     chance,
     domain::{names::EmailAddress, password::PasswordError, token::Purpose},
-    store::{StoreError, accounts, links, sessions::Stage, sign_in_failures},
+    store::{
+        StoreError, accounts, links,
+        reset_requests::{self, Asked},
+        sessions::Stage,
+        sign_in_failures,
+    },
 };
 
 #[derive(Template)]
@@ -75,17 +80,14 @@ pub async fn send_link(req: HttpRequest, site: Data<Site>, mut form: Form) -> We
     let Some(email) = form.parse("email", str::parse::<EmailAddress>) else {
         return show_as(status_of(&form), &ForgotPage { frame: Frame::bare(&req), form, sent: false });
     };
-    let by = By {
-        who: Who::Link("Somebody".into()),
-        address: site.address(&req),
+    let asked = Asked {
+        email: email.canonical(),
+        address: site.address(&req).map(|address| address.to_string()).unwrap_or_default(),
         user_agent: site.user_agent(&req),
-        now: site.clock.now(),
-        session: None,
     };
-    // What is written must not be told by the time that it takes; that the database is there, is.
-    let answers: Result<_, StoreError> = site.read(accounts::has_installation_owner).await;
-    answers?;
-    if !site.forgotten.add(&site.store, by, email.canonical()) {
+    // What is written here is the same for every address; whether it has an account is looked up after the answer.
+    let is_kept: Result<_, StoreError> = site.write(move |tx| reset_requests::add(tx, &asked)).await;
+    if !is_kept? {
         return Err(WebError::Busy);
     }
     show(&ForgotPage { frame: Frame::bare(&req), form, sent: true })

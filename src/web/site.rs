@@ -82,8 +82,6 @@ pub struct Site {
     pace: Pace,
     /// How often each network asked for a link to set a new password in the last minute.
     forgetting: Pace,
-    /// Links to set a new password that are still to be written.
-    pub forgotten: super::forgotten::Forgotten,
     /// Changes of many keys that run in the background.
     pub jobs: super::keys_many::Jobs,
     https: bool,
@@ -141,7 +139,6 @@ impl Site {
             settings,
             pace: Pace::default(),
             forgetting: Pace::default(),
-            forgotten: super::forgotten::Forgotten::default(),
             jobs: super::keys_many::Jobs::default(),
             https,
             host,

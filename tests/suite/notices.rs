@@ -1,8 +1,9 @@
 //! The sweep: who is told of what, when, and that nobody is told twice.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Duration;
+use diesel::RunQueryDsl as _;
 use keyward::{
     actions::{self, By, Who, keys::KeyForm},
     domain::{
@@ -16,7 +17,7 @@ use keyward::{
     },
     jobs::notices::{Sweep, Swept},
     store::{
-        StoreError, gateways, jobs, members,
+        Address, StoreError, gateways, jobs, members,
         outbox::{self, NewNotice, State, To},
         tenants,
     },
@@ -158,6 +159,43 @@ both! {
         // A long digest leaves in one piece, and now.
         let waiting = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], Some(State::Waiting), None, 10));
         assert!(waiting.iter().all(|row| row.next_at.unwrap() <= app.now()), "{waiting:?}");
+    }
+
+    fn processes_that_each_believe_the_sweep_is_theirs_tell_nobody_twice(app) {
+        let names: Vec<String> = (0..250).map(|n| format!("key {n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        make_many(app, "dora", "dora", &names, 28, &["ops@acme.example"]);
+        make_many(app, "emil", "emil", &names[..40], 28, &[]);
+        app.advance(days(14));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Every hold ends at once, whoever has it.
+            let ends = scope.spawn(|| {
+                let mut conn = Address::parse(&app.app.config.database_url).unwrap().connect().unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    diesel::sql_query("UPDATE jobs SET held_until = 0 WHERE name = 'notices'").execute(&mut conn).unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            });
+            let all: Vec<_> = (0..4)
+                .map(|n| {
+                    let sweep = Sweep::new(app.app.store.clone(), app.app.clock.clone(), format!("process {n}"));
+                    scope.spawn(move || {
+                        // Mails leave while others still write.
+                        while sweep.round(&AtomicBool::new(false)).unwrap().is_none() && app.read(|db| jobs::done_to(db, "notices")).is_none() {}
+                        app.app.post.round().unwrap();
+                    })
+                })
+                .collect();
+            all.into_iter().for_each(|thread| thread.join().unwrap());
+            done.store(true, Ordering::Relaxed);
+            ends.join().unwrap();
+        });
+        let sizes: Vec<(String, usize)> = digests(app).into_iter().map(|(to, lines)| (to, lines.len())).collect();
+        assert_eq!(sizes, [("dora@acme.example".to_owned(), 250), ("emil@acme.example".to_owned(), 40), ("ops@acme.example".to_owned(), 250)]);
+        app.app.post.round().unwrap();
+        let rows = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], Some(State::Sent), None, 10));
+        assert_eq!(rows.len(), 3, "{rows:?}");
     }
 
     fn a_sweep_that_was_cut_off_is_gone_on_with(app) {

@@ -162,7 +162,7 @@ fn readable(rows: Vec<RowValues>) -> Vec<Row> {
 pub fn purge(tx: &mut Tx<'_>, before: Time, most: i64) -> Result<usize, StoreError> {
     let old: Vec<i64> = table::table
         .filter(table::next_at.is_null().and(table::created_at.lt(micros(before))))
-        .order(table::id)
+        .order(table::created_at)
         .limit(most)
         .select(table::id)
         .load(tx.conn())?;

@@ -86,6 +86,19 @@ sending! {
         assert!(text.contains(&format!("{}/t/acme/keys?status=expiring", app.url)) && !text.contains("/profile"), "{text}");
     }
 
+    fn an_admin_who_stands_in_for_several_keys_reads_of_several(at) {
+        let app = &at.app;
+        make_many(app, "emil", "emil", &["one", "two"], 28, &[]);
+        suspend(app, "emil", true);
+        app.advance(days(14));
+        sweep(app);
+        app.app.post.round().unwrap();
+        let mail = &to(&at.server.mails(), "ada@acme.example")[0];
+        let text = mail.text.as_ref().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = "Those who look after these keys are no longer active. To see whose they are and decide what becomes of them, sign in:";
+        assert!(text.contains("2 API keys need your attention") && text.contains(words), "{text}");
+    }
+
     fn one_click_unsubscribes_from_every_key_of_the_digest(at) {
         let app = &at.app;
         make_many(app, "dora", "dora", &["one", "two"], 28, &["ops@partner.example", "it@partner.example"]);
@@ -129,6 +142,8 @@ sending! {
         assert!(doras.iter().any(|mail| mail.header("Subject").contains("handed over your key “goes”")), "{doras:?}");
         let emils = to(&at.server.mails(), "emil@acme.example");
         assert_eq!(emils[0].header("Subject"), "Ada Example handed over the key “goes” to you");
+        let text = emils[0].text.as_ref().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("It keeps the access that it had") && text.contains("You get this because the key is yours now."), "{text}");
         let words = emils[0].text.as_ref().unwrap().replace('\n', " ");
         assert!(words.contains("Whoever had a key may still know its secret: roll it.") && words.contains("invoices:read"), "{words}");
         // The next digest tells the new owner of the stage.

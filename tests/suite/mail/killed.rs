@@ -1,5 +1,9 @@
-//! The real program, killed at any moment while people change keys, digests are written and mails leave: no mail is lost, and no
-//! change is without its mail.
+//! The real program, killed at any moment while people change keys, forget passwords, digests are written and mails leave: no mail is
+//! lost, and no change is without its mail.
+//!
+//! On SQLite it is one process, which frees what its dead predecessor had in hand. On PostgreSQL there are two, and one goes on while
+//! the other is killed; what a dead one had in hand is free when its lease has run out, which a last process under a false clock
+//! comes to see.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +46,7 @@ use keyward::{
 use crate::support::{
     Backend,
     browser::Browser,
+    false_clock,
     fixture::PASSWORD,
     new_dir, postgres,
     smtp::{Server, certificate},
@@ -49,6 +54,8 @@ use crate::support::{
 
 /// How many owners keys have: an address gets a hundred mails in a day and no more.
 const OWNERS: usize = 60;
+/// How many people may forget their password, once each.
+const FORGETFUL: usize = 300;
 /// How many keys become due in each round, each of somebody else.
 const DUE: usize = 3;
 
@@ -59,7 +66,8 @@ pub struct Killed {
     app: App,
     pub server: Server,
     smtp_url: String,
-    port: u16,
+    /// Where the processes listen; people go to the first.
+    ports: [u16; 2],
 }
 
 /// What came of it.
@@ -71,8 +79,21 @@ pub struct Outcome {
     pub digests: usize,
     /// Those of them that tell of changes through pages.
     pub changes: usize,
+    /// Those of them that were asked for by who has forgotten a password.
+    pub forgotten: usize,
+    /// How many processes died with mails in hand.
+    pub in_hand: usize,
     /// How many arrived twice.
     pub doubles: usize,
+}
+
+/// What was answered to people while processes died.
+#[derive(Debug, Default)]
+struct Answered {
+    /// The names of keys that were made.
+    made: Vec<String>,
+    /// The addresses for which a new password was asked.
+    forgotten: BTreeSet<String>,
 }
 
 /// The tenant and whose keys there are.
@@ -91,15 +112,17 @@ impl Killed {
 
     pub fn with(backend: Backend, server: Server, smtp_url: String) -> Self {
         let dir = new_dir();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = listeners.each_ref().map(|listener| listener.local_addr().unwrap().port());
+        drop(listeners);
         let database = (backend == Backend::Postgres).then(|| postgres::create(None));
         let mut sources = Sources::default().flag("data_dir", dir.to_str().unwrap()).unwrap();
-        sources = sources.flag("listen", &format!("127.0.0.1:{port}")).unwrap();
+        sources = sources.flag("listen", &format!("127.0.0.1:{}", ports[0])).unwrap();
         if let Some(name) = &database {
             sources = sources.flag("database_url", &postgres::url(name)).unwrap();
         }
         let app = App::open(sources.into_config().unwrap(), Clock::System).unwrap();
-        Self { dir, database, app, server, smtp_url, port }
+        Self { dir, database, app, server, smtp_url, ports }
     }
 
     fn write<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>) -> T {
@@ -124,8 +147,17 @@ impl Killed {
     }
 
     pub fn serve(&self) -> Child {
+        self.start(self.ports[0], false)
+    }
+
+    /// Starts a process; a late one lives a quarter of an hour ahead, when every lease and every hold of now is over.
+    fn start(&self, port: u16, late: bool) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-        command.arg("serve").arg("--data-dir").arg(&self.dir).args(["--listen", &format!("127.0.0.1:{}", self.port)]).current_dir(&self.dir);
+        command.arg("serve").arg("--data-dir").arg(&self.dir).args(["--listen", &format!("127.0.0.1:{port}")]).current_dir(&self.dir);
+        command.args(["--public-url", &format!("http://127.0.0.1:{}", self.ports[0])]);
+        if late {
+            command.env("LD_PRELOAD", false_clock()).env("FAKETIME", "+15m").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         if let Some(name) = &self.database {
             command.args(["--database-url", &postgres::url(name)]);
         }
@@ -153,6 +185,9 @@ impl Killed {
             let ada = members::create(tx, tenant, Some(account), "Ada Example", "ada@acme.example")?;
             members::give_built_in(tx, tenant, ada, BuiltIn::TenantAdmin)?;
             members::give_built_in(tx, tenant, ada, BuiltIn::Developer)?;
+            for n in 0..FORGETFUL {
+                accounts::create(tx, &format!("forgetful{n}@example.com").parse().unwrap(), "Forgetful", false)?;
+            }
             let owners = (0..OWNERS).map(|n| members::create(tx, tenant, None, &format!("Owner {n}"), &format!("owner{n}@example.com")));
             Ok((tenant, owners.collect::<Result<Vec<_>, _>>()?))
         });
@@ -190,23 +225,24 @@ impl Killed {
         let ids = ids.collect();
         let now = self.app.clock.now();
         let mut conn = Address::parse(&self.app.config.database_url).unwrap().connect().unwrap();
-        // A hold of a dead process ends after minutes; nobody waits for it here. Keys whose digests have left are done with.
+        // Keys whose digests have left are done with. A process that is alone need not wait until the hold of a dead one ends.
+        let hold = if self.database.is_some() { "" } else { "held_until = 0, " };
         for statement in [
             format!(
                 "UPDATE keys SET revoked_at = {} WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND id IN (SELECT key_id FROM notices JOIN mails ON mails.id = notices.mail_id WHERE mails.sent_at IS NOT NULL)",
                 now.timestamp_micros()
             ),
-            format!("UPDATE jobs SET held_until = 0, done_to = {} WHERE name = 'notices'", (digest(now) - days(1)).timestamp_micros()),
+            format!("UPDATE jobs SET {hold}done_to = {} WHERE name = 'notices'", (digest(now) - days(1)).timestamp_micros()),
         ] {
             diesel::sql_query(statement).execute(&mut conn).unwrap();
         }
         ids
     }
 
-    /// Makes, disables and enables keys through the pages, as fast as a person with many hands, until told to stop. Answers the
-    /// names of the keys whose making was answered.
-    fn load(&self, world: &World, ada: &Browser, stop: &AtomicBool) -> Vec<String> {
-        let mut made = Vec::new();
+    /// Makes, disables and enables keys through the pages, as fast as a person with many hands, and forgets passwords, until told
+    /// to stop.
+    fn load(&self, world: &World, ada: &Browser, stop: &AtomicBool) -> Answered {
+        let mut answered = Answered::default();
         for n in 0.. {
             if stop.load(Ordering::Relaxed) {
                 break;
@@ -218,7 +254,7 @@ impl Killed {
             let answer = ada.attempt(&new).filter(|page| page.status == 200);
             let answer = answer.and_then(|page| ada.attempt_send(&page, "/t/acme/keys/new", &[("name", &name), ("owner", &owner.to_string())]));
             match answer {
-                Some(page) if page.status == 200 && page.body.contains("kwk_") => made.push(name),
+                Some(page) if page.status == 200 && page.body.contains("kwk_") => answered.made.push(name),
                 Some(page) if page.status < 500 => panic!("{}: {}", page.status, page.text()),
                 _ => {
                     std::thread::sleep(Duration::from_millis(20));
@@ -228,19 +264,39 @@ impl Killed {
             if let Some(page) = ada.attempt(&change).filter(|page| page.status == 200) {
                 ada.attempt_send(&page, &change, &[]);
             }
+            let email = format!("forgetful{}@example.com", n / 4);
+            if n % 4 == 0
+                && n / 4 < FORGETFUL
+                && let Some(page) = ada.attempt("/password/forgot").filter(|page| page.status == 200)
+                && ada.attempt_send(&page, "/password/forgot", &[("email", &email)]).is_some_and(|page| page.status == 200)
+            {
+                answered.forgotten.insert(email);
+            }
         }
-        made
+        answered
+    }
+
+    /// Which senders have mails in hand.
+    fn senders(&self) -> BTreeSet<String> {
+        #[derive(diesel::QueryableByName)]
+        struct Sender {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            leased_by: String,
+        }
+        let mut conn = Address::parse(&self.app.config.database_url).unwrap().connect().unwrap();
+        let found: Vec<Sender> = diesel::sql_query("SELECT DISTINCT leased_by FROM mails WHERE leased_by IS NOT NULL").load(&mut conn).unwrap();
+        found.into_iter().map(|sender| sender.leased_by).collect()
     }
 
     /// Signs the admin in.
     fn admin(&self) -> Browser {
         let mut child = self.serve();
         let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", self.ports[0])).is_err() {
             assert!(began.elapsed() < Duration::from_secs(20), "the program does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        let ada = Browser::new(&format!("http://127.0.0.1:{}", self.port));
+        let ada = Browser::new(&format!("http://127.0.0.1:{}", self.ports[0]));
         let page = ada.submit("/login", &[("email", "ada@acme.example"), ("password", PASSWORD)]);
         assert_eq!(ada.follow(page).status, 200);
         child.kill().unwrap();
@@ -248,33 +304,41 @@ impl Killed {
         ada
     }
 
-    /// Kills the program `kills` times at moments that no two runs share, then lets it end its work, and counts.
+    /// Kills a process `kills` times at moments that no two runs share, then lets another end the work, and counts.
     fn run(&self, kills: usize) -> Outcome {
         let world = self.settle();
         let ada = self.admin();
+        let alone = self.database.is_none();
+        let mut dead = if alone { self.senders() } else { BTreeSet::new() };
         let (mut added, mut due, stop) = (0, Vec::new(), AtomicBool::new(false));
-        let made = std::thread::scope(|scope| {
+        let answered = std::thread::scope(|scope| {
             let (world, stop) = (&world, &stop);
             let load = scope.spawn(move || self.load(world, &ada, stop));
+            let mut running: Vec<Option<Child>> = self.ports[..if alone { 1 } else { 2 }].iter().map(|_| None).collect();
             for round in 0..kills {
                 self.add(added, 10);
                 added += 10;
                 due.extend(self.due(world, round));
-                let mut child = self.serve();
+                for (child, port) in running.iter_mut().zip(self.ports) {
+                    child.get_or_insert_with(|| self.start(port, false));
+                }
                 let random = u64::from_be_bytes(chance::bytes());
                 std::thread::sleep(Duration::from_millis(60 + random % 700));
-                child.kill().unwrap();
-                child.wait().unwrap();
-                if self.database.is_some() {
-                    // A lease of a dead sender ends after minutes; nobody waits for them here.
-                    self.write(outbox::release_all);
+                let which = (random >> 32) as usize % running.len();
+                kill(running[which].take().unwrap());
+                if alone {
+                    dead.extend(self.senders());
                 }
             }
             stop.store(true, Ordering::Relaxed);
-            load.join().unwrap()
+            let answered = load.join().unwrap();
+            running.into_iter().flatten().for_each(kill);
+            answered
         });
+        // Where there are several, nobody but time ends the lease of a dead one: all are still there.
+        dead.extend(self.senders());
         due.extend(self.due(&world, kills));
-        let mut child = self.serve();
+        let child = self.start(self.ports[0], !alone);
         let (mut left, mut moved) = (usize::MAX, Instant::now());
         // A further mail about the same change leaves a minute after the first.
         while (left > 0 || moved.elapsed() < Duration::from_secs(3)) && moved.elapsed() < Duration::from_secs(100) {
@@ -284,13 +348,16 @@ impl Killed {
                 (left, moved) = (now, Instant::now());
             }
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill(child);
         assert_eq!(self.waiting(), 0);
-        self.count(&world, kills, added, &due, &made)
+        let outcome = self.count(&world, added, &due, &answered);
+        assert!(kills < 50 || answered.made.len() > kills, "{} keys made", answered.made.len());
+        // A process sends one mail at a time, so each that died with mails in hand doubles one at the most: the one that it was at.
+        assert!(outcome.doubles <= dead.len(), "{} doubles of {} senders", outcome.doubles, dead.len());
+        Outcome { in_hand: dead.len(), ..outcome }
     }
 
-    fn count(&self, world: &World, kills: usize, added: usize, due: &[KeyId], made: &[String]) -> Outcome {
+    fn count(&self, world: &World, added: usize, due: &[KeyId], answered: &Answered) -> Outcome {
         let mut arrived: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for mail in self.server.mails() {
             let name = mail.header("Message-ID").trim_matches(['<', '>']).to_owned();
@@ -302,10 +369,16 @@ impl Killed {
         let missing: Vec<&Row> = rows.iter().filter(|row| !arrived.contains_key(&self.app.post.message_id(row))).collect();
         assert!(missing.is_empty(), "lost: {missing:?}");
         // Those that were added behind everybody's back belong to no tenant.
-        let others: BTreeSet<&str> = arrived.iter().filter(|(name, _)| !names.contains(*name)).map(|(_, mails)| mails[0].0.as_str()).collect();
+        let others: Vec<&str> = arrived.iter().filter(|(name, _)| !names.contains(*name)).map(|(_, mails)| mails[0].0.as_str()).collect();
+        let (forgotten, others): (Vec<&str>, Vec<&str>) = others.into_iter().partition(|address| address.starts_with("forgetful"));
+        let forgotten_by: BTreeSet<String> = forgotten.iter().map(|address| (*address).to_owned()).collect();
+        assert_eq!(forgotten_by.len(), forgotten.len(), "each asked once, and no second mail was written");
+        let lost: Vec<&String> = answered.forgotten.difference(&forgotten_by).collect();
+        assert!(lost.is_empty(), "asked for, answered and lost: {lost:?}");
+        let others: BTreeSet<&str> = others.into_iter().collect();
         let expected: BTreeSet<String> = (0..added).map(|n| format!("user{n}@example.com")).collect();
         assert_eq!(others, expected.iter().map(String::as_str).collect(), "none of them is lost, and nothing else arrived");
-        assert_eq!(arrived.len(), rows.len() + added, "a second arrival has the same name");
+        assert_eq!(arrived.len(), rows.len() + added + forgotten.len(), "a second arrival has the same name");
 
         // Each due key stands in one digest, and the mail names it.
         let digests: Vec<&Row> = rows.iter().filter(|row| row.mail == Mail::Digest).collect();
@@ -352,15 +425,17 @@ impl Killed {
             })
             .unwrap();
         assert_eq!(changed, happened);
-        assert!(made.iter().all(|name| names.contains(name)), "what was answered is there");
-        assert!(kills < 50 || made.len() > kills, "{} keys made", made.len());
+        assert!(answered.made.iter().all(|name| names.contains(name)), "what was answered is there");
 
         let doubles: usize = arrived.values().map(|mails| mails.len() - 1).sum();
-        // The program sends one mail at a time, so each kill can double one at the most: the one that it was at. The one more is the
-        // kill after the admin had signed in.
-        assert!(doubles <= kills + 1, "{doubles} doubles after {kills} kills and one");
-        Outcome { mails: arrived.len(), digests: digests.len(), changes: rows.len() - digests.len(), doubles }
+        let (digests, changes) = (digests.len(), rows.len() - digests.len());
+        Outcome { mails: arrived.len(), digests, changes, forgotten: forgotten.len(), in_hand: 0, doubles }
     }
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 impl Drop for Killed {
@@ -382,7 +457,11 @@ fn killed_at_any_moment_the_program_loses_no_mail() {
 #[ignore = "takes minutes: 200 kills on each database"]
 fn killed_two_hundred_times_the_program_loses_no_mail() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
-        let Outcome { mails, digests, changes, doubles } = Killed::new(backend).run(200);
-        println!("{backend:?}: 200 kills, {mails} mails, of them {digests} digests and {changes} of changes; none lost, {doubles} arrived twice");
+        let Outcome { mails, digests, changes, forgotten, in_hand, doubles } = Killed::new(backend).run(200);
+        println!(
+            "{backend:?}: 200 kills, {in_hand} of them with mails in hand; {mails} mails, of them {digests} digests, {changes} of changes and \
+             {forgotten} for forgotten passwords; none lost, {doubles} arrived twice"
+        );
+        assert!(in_hand > 0 && forgotten > 0);
     }
 }

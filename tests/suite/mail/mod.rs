@@ -4,6 +4,7 @@ mod causes;
 mod changes;
 mod digests;
 mod first;
+mod forgotten;
 mod invited;
 mod killed;
 mod outbox;

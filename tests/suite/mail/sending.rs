@@ -7,11 +7,13 @@ use keyward::{
     app::App,
     domain::{
         ids::MailId,
-        mail::{KeyName, MOST_IN_A_DAY, Mail, Role},
+        mail::{Contents, KeyName, MOST_IN_A_DAY, Mail, Role},
     },
+    mail::{About, write},
     store::{
         keys, members,
         outbox::{self, NewMail, NewNotice, Row, State, To},
+        tenants,
     },
 };
 
@@ -257,6 +259,46 @@ sending! {
         }
     }
 
+    fn names_that_look_like_addresses_become_no_links(at) {
+        let acme = at.app.fixture.tenants["acme"];
+        let hostile = [
+            "http://evil.example", "evil.example/login", "www.evil.example", "Reset: evil.example", "(evil.example)", "a@b.example,evil.example",
+            "http://evil", "evil。example", "HTTPS://user@evil.example:8443/x?y=z", "evil.example/@you", "http://1.2.3.4/",
+        ];
+        for (n, name) in hostile.iter().enumerate() {
+            at.app.write(|tx| {
+                tenants::rename(tx, acme, name)?;
+                let invitation = Mail::Invitation { by: (*name).into(), until: tx.now() + Duration::hours(72), has_account: false };
+                let key = KeyName { id: "7f3Kq9m2x8d4Zt0B".into(), name: (*name).into() };
+                let changed = Mail::KeyChanged { key: key.clone(), action: "key.disable".into(), by: (*name).into(), at: tx.now(), facts: vec![("Reason".into(), (*name).into())] };
+                let over = Mail::HandedOver { keys: vec![key.clone(), key], from: (*name).into(), by: (*name).into(), at: tx.now(), lost: vec![(*name).into()] };
+                for (mail, kind) in [(&invitation, "i"), (&changed, "c"), (&over, "o")] {
+                    let letter = write(mail, &Contents { tenant: Some(("acme".into(), (*name).into())), ..Contents::default() }, &About { public_url: &at.app.url, name, address: "x@meridian.example", now: tx.now(), hidden: false });
+                    assert!(letter.subject.contains(name), "a subject is searched for, and no program makes links in it: {}", letter.subject);
+                    let to = To { address: format!("good{n}{kind}@meridian.example"), name: (*name).into() };
+                    if kind != "i" {
+                        outbox::add(tx, &NewMail { tenant: Some(acme), account: None, to: &to, mail, once: &format!("{n}{kind}") })?;
+                    } else {
+                        // An invitation leaves while it is open: what it says is looked at as it is written.
+                        for text in [letter.text().unwrap(), letter.html().unwrap()] {
+                            nothing_leads_to(&text, &at.app.url, name);
+                        }
+                    }
+                }
+                Ok(())
+            });
+            at.round();
+        }
+        let mails = at.server.mails();
+        assert_eq!(mails.len(), 2 * hostile.len());
+        for (n, mail) in mails.iter().enumerate() {
+            assert_eq!(mail.defects, Vec::<String>::new());
+            for text in [mail.text.as_ref().unwrap(), mail.html.as_ref().unwrap()] {
+                nothing_leads_to(text, &at.app.url, hostile[n / 2]);
+            }
+        }
+    }
+
     fn a_digest_holds_one_link_a_key_and_leaves_out_what_has_gone(at) {
         let (app, acme) = (&at.app, at.app.fixture.tenants["acme"]);
         let expires_at = app.now() + Duration::days(14);
@@ -290,6 +332,19 @@ sending! {
     }
 }
 
+/// Looks at what a mail program could make a link of: nothing that a name says. The name can still be read.
+fn nothing_leads_to(text: &str, url: &str, name: &str) {
+    let ours = ["http://www.w3.org/1999/xhtml", url, "good", "x@meridian.example"];
+    // What stands between tags, and what a link leads to.
+    for word in text.split(|c: char| c.is_whitespace() || "<>\"“”()',".contains(c)) {
+        let is_ours = ours.iter().any(|ours| word.starts_with(ours)) || word == "a@b.example";
+        let word = word.to_lowercase();
+        assert!(is_ours || !word.contains("://") && !word.contains("evil.example") && !word.contains("evil。example"), "{word} in {text}");
+    }
+    let words = |text: &str| text.replace('\u{200c}', "").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(text).contains(name), "{name} in {text}");
+}
+
 /// Sets the expiry of a key of the fixture, behind the pages.
 pub fn expires(app: &TestApp, owner: &str, at: keyward::domain::time::Time) {
     let ada = app.person("ada").account;
@@ -309,12 +364,25 @@ fn without_a_server_mails_become_files_that_only_we_can_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let app = crate::support::spawn(Backend::Sqlite);
     app.browser().submit("/password/forgot", &[("email", "dora@acme.example")]);
-    app.app.stop();
+    app.app.resets.round().unwrap();
     app.app.post.round().unwrap();
     let folder = app.app.post.folder().unwrap();
-    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let list = || std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let files = list();
     assert_eq!(files.len(), 1);
     assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(std::fs::read_to_string(&files[0]).unwrap().contains("Subject: Set a new password for Keyward"));
     let _ = smtp::Tls::None;
+    // Files go when their mails do, and others stay.
+    for name in ["notes.txt", "20200101-000000.txt", "my own.eml"] {
+        std::fs::write(folder.join(name), "").unwrap();
+    }
+    std::fs::write(folder.join("20250101-120000-000001-digest.part"), "half of one").unwrap();
+    let there = |file: &std::path::Path| (file.exists(), app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 10)).len());
+    app.advance(Duration::days(399));
+    app.app.timetable.round().unwrap();
+    assert_eq!((there(&files[0]), list().len()), ((true, 1), 4), "the half one of 2025 has gone");
+    app.advance(Duration::days(2));
+    app.app.timetable.round().unwrap();
+    assert_eq!((there(&files[0]), list().len()), ((false, 0), 3));
 }

@@ -136,6 +136,28 @@ both! {
         assert!(ada.open("/t/acme/members?q=gus").says("Gus Example"));
     }
 
+    fn no_page_on_the_way_to_an_invitation_tells_its_link_to_another_site(app) {
+        let (ada, gus) = (app.signed_in("ada"), app.person("gus"));
+        let link = invite(&ada, &gus.email, &[]);
+        let browser = app.browser();
+        let is_careful = |page: &Page| {
+            let headers = ["referrer-policy", "x-robots-tag", "cache-control"].map(|name| page.header(name).unwrap_or_default());
+            assert_eq!(headers, ["no-referrer", "noindex", "no-store"], "{}", page.path);
+        };
+        let opened = browser.open(&link);
+        is_careful(&opened);
+        let sign_in = browser.open(&opened.attributes(".below a", "href")[0]);
+        assert!(sign_in.path.starts_with("/login?next=") && sign_in.path.contains("kwi_"), "{}", sign_in.path);
+        is_careful(&sign_in);
+        let code = browser.follow(browser.send(&sign_in, "/login", &[("email", &gus.email), ("password", gus.password)]));
+        assert!(code.path.starts_with("/login/code?next="), "{}", code.path);
+        is_careful(&code);
+        let back = browser.follow(browser.send(&code, "/login/code", &[("totp", &app.code("gus"))]));
+        assert_eq!(back.path, link);
+        is_careful(&back);
+        assert_eq!(browser.open("/login?next=/profile").header("referrer-policy").unwrap(), "same-origin");
+    }
+
     fn of_very_many_invitations_the_oldest_is_still_at_hand(app) {
         let ada = app.signed_in("ada");
         let first = invite(&ada, "first@acme.example", &["Developer"]);
