@@ -24,6 +24,7 @@ mod route_walk;
 mod secrecy;
 mod settings;
 mod sign_in;
+mod sign_in_limits;
 mod sixty_days;
 mod start;
 mod store;
