@@ -6,6 +6,7 @@ mod support;
 
 mod access_pages;
 mod architecture;
+mod bad_input;
 mod cli;
 mod config;
 mod console;
