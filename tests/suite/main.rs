@@ -8,6 +8,7 @@ mod access_pages;
 mod architecture;
 mod bad_input;
 mod cli;
+mod commits;
 mod config;
 mod console;
 mod domain;

@@ -17,6 +17,7 @@ pub mod chromium;
 pub mod fixture;
 pub mod postgres;
 pub mod smtp;
+pub mod wire;
 
 use std::{
     fs,
@@ -174,6 +175,14 @@ pub fn spawn(backend: Backend) -> TestApp {
 pub fn spawn_with(backend: Backend, settings: &[(&str, &str)]) -> TestApp {
     let (dir, database) = copy(template(backend));
     run(backend, dir, database, &template(backend).fixture, settings)
+}
+
+/// As [`spawn`] on PostgreSQL, which it reaches through a wire that can be cut.
+pub fn spawn_through(wire: &wire::Wire) -> TestApp {
+    let template = template(Backend::Postgres);
+    let (dir, database) = copy(template);
+    let url = postgres::url_in(database.as_deref().unwrap(), wire.dir());
+    run(Backend::Postgres, dir, database, &template.fixture, &[("database_url", &url)])
 }
 
 fn copy(template: &Template) -> (PathBuf, Option<String>) {
