@@ -2,6 +2,8 @@
 //!
 //! 127.0.0.1 is a proxy that is believed, so a test says from which network a request comes.
 
+use std::collections::BTreeSet;
+
 use chrono::Duration;
 
 use crate::support::{TestApp, browser::Browser, browser::Page};
@@ -46,7 +48,7 @@ both! {
         fail(app, 4, "203.0.113.7", &emil.email);
         let wrong = password(&app.browser(), "203.0.113.7", &emil.email, "tall ships sail at dusk");
         let right = password(&app.browser(), "203.0.113.200", &emil.email, emil.password);
-        let seen = |page: &Page| (page.status, page.find(".errmsg"), page.find("h1"), page.headers.keys().map(ToString::to_string).collect::<Vec<_>>());
+        let seen = |page: &Page| (page.status, page.find(".errmsg"), page.find("h1"), page.headers.keys().map(ToString::to_string).collect::<BTreeSet<_>>());
         assert_eq!(seen(&right), seen(&wrong), "the sixth is right, and told what the fifth was");
         assert_eq!(right.status, 422);
         assert!(!right.headers("set-cookie").iter().any(|cookie| cookie.contains("known")), "{:?}", right.headers);

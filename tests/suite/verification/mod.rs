@@ -5,6 +5,7 @@ mod freshness;
 mod gateway_page;
 mod much_use;
 mod proxies;
+mod proxies_https;
 mod use_counts;
 
 use keyward::{
