@@ -12,6 +12,31 @@ use crate::support::{
 fn says_that_it_may_have_happened(page: &Page) {
     assert_eq!((page.status, page.header("retry-after").as_deref()), (503, Some("10")), "{}", page.text());
     assert!(page.says("look whether it was done before you try again"), "{}", page.text());
+    // What was sent is not asked for again by itself: that page may be another, or none.
+    assert_eq!(page.header("refresh"), None);
+}
+
+#[test]
+fn the_page_of_a_lost_answer_leads_to_a_page() {
+    let wire = Wire::new();
+    let app = spawn_through(&wire);
+    let emil = app.signed_in("emil");
+    emil.open("/profile");
+    wire.cut("Pacific/Tongatapu", Cut::After);
+    let fields = [("theme", "dark"), ("time_zone", "Pacific/Tongatapu")];
+    let from = format!("{}/profile?tenant=acme", app.url);
+    let lost = emil.post_with("/profile/preferences", &fields, &[("referer", &from)]);
+    says_that_it_may_have_happened(&lost);
+    assert!(wire.is_cut());
+    assert_eq!(lost.attributes("a.btn-primary", "href"), ["/profile?tenant=acme"]);
+    assert_eq!(emil.open("/profile?tenant=acme").texts("#time_zone option[selected]"), ["Pacific/Tongatapu"]);
+    // Another site's address, or none, is no way back.
+    for from in ["", "https://evil.example/profile", "not an address"] {
+        wire.cut("Pacific/Auckland", Cut::Before);
+        let lost = emil.post_with("/profile/preferences", &[("theme", "dark"), ("time_zone", "Pacific/Auckland")], &[("referer", from)]);
+        assert_eq!(lost.attributes("a.btn-primary", "href"), ["/"], "{from}");
+    }
+    assert_eq!(emil.open("/").status, 200);
 }
 
 fn count(app: &TestApp, from: &str) -> String {

@@ -171,6 +171,30 @@ both! {
         assert_eq!(password(&app.browser(), ELSEWHERE, &dora.email, dora.password).status, 303);
     }
 
+    fn wrong_codes_at_a_roll_count_and_the_fifth_ends_the_session(app) {
+        let (dora, key) = (app.person("dora"), app.fixture.key("dora"));
+        let browser = app.signed_in("dora");
+        let roll = format!("/t/acme/keys/{}/roll", key.id);
+        let used = app.code("dora");
+        let other = app.browser();
+        password(&other, ELSEWHERE, &dora.email, dora.password);
+        assert_eq!(code(&other, ELSEWHERE, &used).status, 303);
+        for _ in 0..6 {
+            let page = browser.submit(&roll, &[("totp", &used)]);
+            assert!(page.status == 422 && page.says("already used"), "it is no guess: {}", page.text());
+        }
+        for _ in 0..4 {
+            let page = browser.submit(&roll, &[("totp", "000000")]);
+            assert!(page.status == 422 && page.says("not right"), "{}", page.text());
+        }
+        assert_eq!(password(&app.browser(), "127.0.0.1", &dora.email, dora.password).status, 303, "four");
+        assert!(browser.submit(&roll, &[("totp", "000000")]).location().unwrap().starts_with("/login"));
+        assert!(browser.get("/profile").location().unwrap().starts_with("/login"));
+        assert_eq!(password(&app.browser(), "127.0.0.1", &dora.email, dora.password).status, 422, "five");
+        assert_eq!(password(&app.browser(), ELSEWHERE, &dora.email, dora.password).status, 303);
+        assert_eq!(app.verify(&key.token), "valid", "no secret was replaced");
+    }
+
     fn a_password_that_is_short_without_two_steps_is_changed_at_the_next_sign_in(app) {
         // 14 and 15 characters.
         let (short, enough) = ("kettle pier 9!", "kettle pier 9!x");

@@ -3,12 +3,12 @@
 
 use keyward::{actions::set_up, domain::mail::Role};
 
-use super::{looks, make_key, signed_in};
+use super::{PHONE, looks, make_key, signed_in};
 use crate::{
     extend,
     support::{
         Backend, TestApp,
-        chromium::{Browser, DESKTOP},
+        chromium::{Browser, DESKTOP, Look},
         spawn, spawn_empty, spawn_through,
         wire::{Cut, Wire},
     },
@@ -27,7 +27,11 @@ impl Looker {
 
     /// Looks at the page that is open, with what is open on it, in every look.
     fn look(&mut self, what: &str) {
-        for look in looks::LOOKS {
+        self.look_in(&looks::LOOKS, what);
+    }
+
+    fn look_in(&mut self, all: &[Look], what: &str) {
+        for look in all.iter().copied() {
             self.browser.look_as(look);
             // A menu stays with its button, which a narrow window may have scrolled away.
             self.browser.evaluate("const id = document.querySelector(':popover-open')?.id; document.querySelector(`[popovertarget='${id}']`)?.scrollIntoView({ block: 'nearest' })");
@@ -99,7 +103,7 @@ impl Looker {
     }
 
     /// Fails with all that was wrong.
-    fn is_content(self) {
+    fn finds_nothing_wrong(self) {
         assert!(self.wrong.is_empty(), "{:#?}", self.wrong);
     }
 }
@@ -112,6 +116,11 @@ fn what_opens_over_ones_own_keys() {
     let url = format!("/t/acme/keys/{}", app.fixture.key("dora").id);
     dora.menu("menu of a key", own, "Actions for key of dora");
     dora.menu("account menu", own, "DE, account menu of Dora Example");
+    dora.menu("tenants", own, "Acme");
+    dora.browser.look_as(PHONE);
+    dora.browser.goto(own);
+    dora.browser.click("button", "Menu");
+    dora.look_in(&[PHONE, Look { dark: true, ..PHONE }], "menu of a phone");
     for (what, name) in [("roll", "Roll…"), ("renew", "Renew…"), ("disable", "Disable…"), ("revoke", "Revoke…"), ("delete", "Delete…")] {
         dora.dialog(what, own, &[("button", "Actions for key of dora"), ("link", name)]);
     }
@@ -136,7 +145,7 @@ fn what_opens_over_ones_own_keys() {
     dora.browser.click("button", "Find key");
     dora.browser.sees("This token still works");
     dora.look("found by an old token");
-    dora.is_content();
+    dora.finds_nothing_wrong();
 }
 
 #[test]
@@ -179,7 +188,7 @@ fn what_opens_over_the_grid_and_administration() {
     ada.browser.click("button", "Send invitation");
     ada.browser.sees("Invitation for new@acme.example");
     ada.look("invited");
-    ada.is_content();
+    ada.finds_nothing_wrong();
 }
 
 /// The pages that somebody sees who is not signed in.
@@ -225,7 +234,7 @@ fn pages_of_links_and_of_signing_in() {
     guest.browser.sees("gets no more notices");
     guest.look("stopped");
     guest.wrong.append(&mut reader.wrong);
-    guest.is_content();
+    guest.finds_nothing_wrong();
 }
 
 #[test]
@@ -256,7 +265,7 @@ fn pages_of_the_first_run() {
     owner.look("set up done");
     owner.page("set up that is used", &format!("/setup/{}", token.reveal()));
     owner.page("two-step sign-in that one must set up", "/profile/totp");
-    owner.is_content();
+    owner.finds_nothing_wrong();
 }
 
 /// Where nobody can tell whether something was done, a dialog does not say that it was not.
@@ -274,5 +283,13 @@ fn a_dialog_whose_answer_is_lost_does_not_say_that_nothing_happened() {
     dora.look("lost answer");
     dora.browser.reload();
     dora.browser.sees("Revoked");
-    dora.is_content();
+    let other = format!("/t/acme/keys/{}/disable", app.fixture.key("ci").id);
+    dora.browser.goto(&other);
+    wire.cut("key.disable", Cut::After);
+    dora.browser.click("button", "Disable key");
+    dora.browser.sees("Keyward cannot reach its database");
+    dora.look("lost answer as a page");
+    dora.browser.click("link", "Go back");
+    dora.browser.wait_until(|path| path == other);
+    dora.finds_nothing_wrong();
 }
