@@ -293,3 +293,31 @@ fn a_dialog_whose_answer_is_lost_does_not_say_that_nothing_happened() {
     dora.browser.wait_until(|path| path == other);
     dora.finds_nothing_wrong();
 }
+
+/// A table that is wider than a phone is pushed aside first; the menu of its last column then opens where it can be seen.
+#[test]
+fn a_menu_in_a_table_that_was_pushed_aside_can_be_used_on_a_phone() {
+    let app = spawn(Backend::Sqlite);
+    app.gateway("acme");
+    let ada = signed_in(&app, "ada", PHONE);
+    for (path, button, item) in [
+        ("/t/acme/gateways", "Actions for edge", "Revoke…"),
+        ("/t/acme/members", "Actions for Nora Example", "Suspend…"),
+        ("/t/acme/keys", "Actions for key of dora", "Revoke…"),
+    ] {
+        ada.goto(path);
+        ada.click("button", button);
+        let seen = ada.wait("a menu", || {
+            let seen = ada.evaluate(
+                "const menu = document.querySelector(':popover-open'); if (!menu) return null;
+                 const r = menu.getBoundingClientRect(), at = document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2);
+                 return { inside: r.left >= 0 && r.right <= innerWidth && r.top >= 0 && r.bottom <= innerHeight, seen: menu.contains(at), r }",
+            );
+            (!seen.is_null()).then_some(seen)
+        });
+        assert!(seen["inside"] == true && seen["seen"] == true, "{path}: {seen}");
+        ada.click("link", item);
+        ada.sees("?");
+        assert!(ada.has("button", "Cancel"), "{path}: {}", ada.text());
+    }
+}
