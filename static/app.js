@@ -9,7 +9,10 @@
   const toast = text => { const box = $(".toasts"), t = $("#tpl-toast")?.content.firstElementChild.cloneNode(true); if (!box || !t) return;
     $("div", t).textContent = text; box.append(t); say(text); let id = setTimeout(() => t.remove(), 6000);
     t.onmouseenter = t.onfocusin = () => clearTimeout(id); t.onmouseleave = t.onfocusout = () => { clearTimeout(id); id = setTimeout(() => t.remove(), 3000) } };
-  const problem = name => { const bar = $("#problem"); if (!bar) return; bar.hidden = !name; $("span", bar).textContent = name ? bar.dataset[name] : ""; if (name) bar.scrollIntoView({ block: "nearest" }) };
+  const problem = name => { const page = $("#problem"), body = $("dialog[open] .dialog-b"); $(".dialog-b .problem")?.remove(); if (!page) return;
+    // What lies behind a dialog is not seen
+    const bar = name && body ? page.cloneNode(true) : page; if (bar !== page) { bar.removeAttribute("id"); bar.className = "note note-bad problem"; $("button", bar).remove(); body.prepend(bar) }
+    bar.hidden = !name; $("span", bar).textContent = name ? page.dataset[name] : ""; if (name) bar.scrollIntoView({ block: "nearest" }) };
   const flash = $("#flash")?.textContent; if (flash) toast(flash);
 
   // Theme: the server renders data-theme from a cookie; this only saves the page load

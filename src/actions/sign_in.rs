@@ -65,18 +65,22 @@ fn browser_hash(tx: &Tx<'_>, cookie: &str) -> [u8; 32] {
     tx.secrets().keyed("browser", cookie.as_bytes())
 }
 
+/// Whether the browser has signed in to the account before.
+fn knows(tx: &mut Tx<'_>, account: AccountId, client: &Client) -> Result<bool, StoreError> {
+    let Some(cookie) = &client.browser else { return Ok(false) };
+    let hash = browser_hash(tx, cookie);
+    accounts::knows_browser(tx, account, &hash)
+}
+
 /// Counts an attempt, before anything is looked at. One that is refused goes on like any other, so that nothing tells it apart.
 ///
 /// # Errors
 /// The database is away.
 pub fn attempt(tx: &mut Tx<'_>, client: &Client) -> Result<Attempt, StoreError> {
     let account = accounts::by_email(tx, &client.email)?;
-    let known = match (&account, &client.browser) {
-        (Some(account), Some(cookie)) => {
-            let hash = browser_hash(tx, cookie);
-            accounts::knows_browser(tx, account.id, &hash)?
-        }
-        _ => false,
+    let known = match &account {
+        Some(account) => knows(tx, account.id, client)?,
+        None => false,
     };
     let counted = sign_in_failures::attempt(tx, &client.email, &client.network, known)?;
     Ok(Attempt { account: account.filter(|_| counted.is_some()), counted })
@@ -200,13 +204,7 @@ fn complete(tx: &mut Tx<'_>, by: &By, client: &Client, account: &Account, recove
     }
     let cookie = open(tx, by, account.id, stage)?;
     sign_in_failures::forget(tx, &client.email, &client.network)?;
-    let known = match &client.browser {
-        Some(cookie) => {
-            let hash = browser_hash(tx, cookie);
-            accounts::knows_browser(tx, account.id, &hash)?
-        }
-        None => false,
-    };
+    let known = knows(tx, account.id, client)?;
     let browser = (!known).then(|| base62(32, &mut chance::fill));
     if let Some(browser) = &browser {
         let hash = browser_hash(tx, browser);
@@ -246,7 +244,8 @@ fn failed(tx: &mut Tx<'_>, by: &By, client: &Client, account: Option<&Account>) 
 pub fn with_code(tx: &mut Tx<'_>, by: &By, client: &Client, session: &[u8; 32], typed: &str) -> Result<Result<Opened, CodeError>, StoreError> {
     let Some(first) = sessions::find(tx, session)?.filter(|session| session.stage == Stage::Code) else { return Ok(Err(CodeError::Ended)) };
     let account = accounts::get(tx, first.account)?;
-    let Some(counted) = sign_in_failures::attempt(tx, &account.email_canonical, &client.network, true)? else {
+    let known = knows(tx, account.id, client)?;
+    let Some(counted) = sign_in_failures::attempt(tx, &account.email_canonical, &client.network, known)? else {
         sessions::end(tx, session)?;
         return Ok(Err(CodeError::Ended));
     };

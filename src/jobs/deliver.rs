@@ -30,6 +30,8 @@ use crate::{
 
 /// How many mails are taken at a time.
 const AT_A_TIME: i64 = 10;
+/// After each mail so long is left to those who wait for an answer, or as long as the mail took.
+const PAUSE: Span = Span::from_millis(10);
 /// How often the outbox is looked into.
 const EVERY: Span = Span::from_millis(500);
 
@@ -77,6 +79,7 @@ impl Post {
             let began = Instant::now();
             let mut rest = taken.iter();
             for row in rest.by_ref() {
+                let mail_began = Instant::now();
                 // A slow server may have used up the lease: what is left of it belongs to whoever takes it next.
                 let late = self.clock.now() - now > outbox::LEASE / 2;
                 if late || stopped.load(Ordering::Relaxed) {
@@ -95,6 +98,7 @@ impl Post {
                     }
                 }
                 done += 1;
+                thread::sleep(mail_began.elapsed().min(PAUSE));
             }
         }
         Ok(done)

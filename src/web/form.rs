@@ -47,7 +47,8 @@ impl Form {
         if values.len() > MOST_FIELDS {
             return Err(bad("The form has too many fields."));
         }
-        if values.iter().any(|(name, value)| name.contains('\u{FFFD}') || value.contains('\u{FFFD}') || value.contains('\0')) {
+        let is_bad = |text: &str| text.contains(['\u{FFFD}', '\0']);
+        if values.iter().any(|(name, value)| is_bad(name) || is_bad(value)) {
             return Err(bad("The form has characters that are not UTF-8."));
         }
         Ok(Self { values, errors: Vec::new() })

@@ -19,6 +19,7 @@ use super::{
     form::Body,
     page::Frame,
     press::press,
+    sign_in::safe_next,
     site::{CookieName, Site},
 };
 use crate::{chance, domain::token::Purpose};
@@ -193,6 +194,8 @@ struct AwayPage {
     title: &'static str,
     words: &'static str,
     reference: String,
+    /// Where a change was asked for: there it is looked for, and not asked for again.
+    back: Option<String>,
 }
 
 /// Puts a page in the place of an error that has none.
@@ -234,15 +237,22 @@ fn page_of(error: &WebError, status: StatusCode, request: &HttpRequest) -> HttpR
         }
         WebError::Elsewhere(url) => return HttpResponse::Found().insert_header((header::LOCATION, url.as_str())).finish(),
         WebError::Away(reference) => {
+            let is_asked_again = [Method::GET, Method::HEAD].contains(request.method());
+            let back = (!is_asked_again).then(|| came_from(request));
             let page = AwayPage {
                 frame,
+                back,
                 code: status.as_u16(),
                 title: "Keyward cannot reach its database",
                 words: "Until the link is back, gateways get 503 too, rather than an answer that may be out of date. If you were changing something, look whether it was done before you try again.",
                 reference: reference.clone(),
             };
             let text = page.render().unwrap_or_default();
-            return HttpResponse::build(status).insert_header(("Refresh", "10")).content_type("text/html; charset=utf-8").body(text);
+            let mut answer = HttpResponse::build(status);
+            if is_asked_again {
+                answer.insert_header(("Refresh", "10"));
+            }
+            return answer.content_type("text/html; charset=utf-8").body(text);
         }
         WebError::NotFound => ("search-x", "There is nothing here", "The address is wrong, the thing was deleted, or you may not see it.".to_owned(), ""),
         WebError::Forbidden(words) => ("lock", "You may not do this", words.clone(), ""),
@@ -271,6 +281,13 @@ fn page_of(error: &WebError, status: StatusCode, request: &HttpRequest) -> HttpR
 fn holds_token(request: &HttpRequest) -> bool {
     let address = request.uri().to_string();
     [Purpose::Extend, Purpose::Reset, Purpose::Invite, Purpose::SetUp].iter().any(|purpose| address.contains(purpose.prefix()))
+}
+
+/// The page of this site that a form was sent from, as the browser says; else the first one.
+fn came_from(request: &HttpRequest) -> String {
+    let from = request.headers().get(header::REFERER).and_then(|from| from.to_str().ok()).unwrap_or_default();
+    let origin = request.app_data::<Data<Site>>().map(|site| site.origin()).unwrap_or_default();
+    from.strip_prefix(&origin).and_then(safe_next).unwrap_or("/").to_owned()
 }
 
 /// The headers that every answer of the console has.

@@ -1,5 +1,7 @@
 //! The command line, as its users run it: the real binary, in an empty folder, without anybody's environment.
 
+mod demo;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
@@ -11,7 +13,7 @@ use std::{
 
 use diesel::{Connection as _, RunQueryDsl as _};
 
-use crate::support::{Backend, browser::Browser, false_clock, new_dir, oathtool, postgres};
+use crate::support::{Backend, browser::Browser, false_clock, new_dir, postgres};
 
 /// A folder and a database that nobody has used.
 struct Place {
@@ -132,52 +134,6 @@ fn answers(url: &str) {
         assert!(began.elapsed() < Duration::from_secs(30), "{url} does not answer");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-#[test]
-fn the_demo_prints_accounts_that_sign_in_and_tokens_that_work() {
-    let place = Place::new(Backend::Sqlite);
-    let mut demo = place.start(&["demo", "--json", "--listen", "127.0.0.1:0"]);
-    let mut first = String::new();
-    demo.lines.read_line(&mut first).unwrap();
-    let made: serde_json::Value = serde_json::from_str(&first).unwrap();
-    let url = made["url"].as_str().unwrap();
-    answers(url);
-
-    let accounts = made["accounts"].as_array().unwrap();
-    let tenants: std::collections::BTreeSet<_> = accounts.iter().filter_map(|account| account["tenant"].as_str()).collect();
-    assert_eq!(tenants.len(), 2);
-    assert!(accounts.len() >= 12);
-    for role in ["Installation owner", "Tenant admin", "Developer", "Auditor"] {
-        assert!(accounts.iter().any(|account| account["roles"].as_array().unwrap().iter().any(|held| held == role)), "{role}");
-    }
-
-    let admin = accounts.iter().find(|account| account["roles"].as_array().unwrap().iter().any(|role| role == "Tenant admin")).unwrap();
-    let browser = Browser::new(url);
-    let page = browser.submit("/login", &[("email", admin["email"].as_str().unwrap()), ("password", admin["password"].as_str().unwrap())]);
-    let page = browser.follow(page);
-    let code = oathtool(admin["totp_secret"].as_str().unwrap(), chrono::Utc::now());
-    let page = browser.send(&page, "/login/code", &[("totp", &code)]);
-    browser.follow(page);
-    let grid = browser.open(&format!("/t/{}/keys", admin["tenant"].as_str().unwrap()));
-    for word in ["Active", "Revoked", "Disabled", "Expired", "Expiring soon"] {
-        assert!(grid.says(word), "{word}");
-    }
-
-    let gateway = format!("Bearer {}", made["gateway_credential"].as_str().unwrap());
-    for token in ["sample_token", "management_token"] {
-        let body = serde_json::json!({ "key": made[token] });
-        let answer = crate::support::browser::call(url, "POST", "/api/v1/keys/verify", &[("Authorization", &gateway)], Some(body));
-        assert_eq!(answer.json()["code"], "valid", "{token}");
-    }
-
-    assert!(demo.stop().success());
-    // The folder keeps its demo: the same accounts the next time.
-    let mut again = place.start(&["demo", "--json", "--listen", "127.0.0.1:0"]);
-    let mut second = String::new();
-    again.lines.read_line(&mut second).unwrap();
-    let second: serde_json::Value = serde_json::from_str(&second).unwrap();
-    assert_eq!(second["accounts"], made["accounts"]);
 }
 
 fn serve_prints_a_set_up_link_until_somebody_looks_after_the_installation(backend: Backend) {

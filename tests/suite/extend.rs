@@ -17,7 +17,7 @@ use keyward::{
 use crate::support::{TestApp, browser::Page};
 
 /// dora's key of 12 months, made 60 days before the start, expires on 22 Sep 2027, 10:00 UTC; this is 10 days before.
-fn ten_days_before(app: &TestApp) {
+pub fn ten_days_before(app: &TestApp) {
     app.advance(days(295));
 }
 
@@ -35,7 +35,7 @@ fn key(app: &TestApp) -> keyward::domain::key::Key {
 }
 
 /// A notice of dora's key for a recipient, with the address of its link.
-fn mailed(app: &TestApp, recipient: &str, role: Role) -> (Notice, String) {
+pub fn mailed(app: &TestApp, recipient: &str, role: Role) -> (Notice, String) {
     let (acme, id, expires_at) = (app.fixture.tenants["acme"], app.fixture.key("dora").id, expiry(app));
     let to = To { address: recipient.to_owned(), name: String::new() };
     let line = NewNotice { key: id, stage: "before_14".into(), expires_at, role };
@@ -64,7 +64,7 @@ fn mails_to(app: &TestApp, recipient: &str) -> Vec<Mail> {
     rows.into_iter().filter(|row| row.to.address == recipient && row.mail != Mail::Digest).map(|row| row.mail).collect()
 }
 
-fn name_extra(app: &TestApp, address: &str) {
+pub fn name_extra(app: &TestApp, address: &str) {
     let dora = app.signed_in("dora");
     let edit = format!("/t/acme/keys/{}/edit", app.fixture.key("dora").id);
     assert_eq!(dora.submit(&edit, &[("notify", address)]).status, 303);

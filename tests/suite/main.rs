@@ -6,7 +6,9 @@ mod support;
 
 mod access_pages;
 mod architecture;
+mod bad_input;
 mod cli;
+mod commits;
 mod config;
 mod console;
 mod domain;
@@ -24,6 +26,7 @@ mod route_walk;
 mod secrecy;
 mod settings;
 mod sign_in;
+mod sign_in_limits;
 mod sixty_days;
 mod start;
 mod store;

@@ -133,7 +133,7 @@ fn words(made: &Made, app: &App, args: &Demo) -> String {
         }
     }
     let _ = writeln!(text, "\nAsk as a gateway does");
-    let _ = writeln!(text, "  curl -i {}/api/v1/auth?scope=shipments:read \\", made.url);
+    let _ = writeln!(text, "  curl -i '{}/api/v1/auth?scope=shipments:read' \\", made.url);
     let _ = writeln!(text, "    -H 'X-Keyward-Gateway: {}' \\", made.gateway_credential);
     let _ = writeln!(text, "    -H 'Authorization: Bearer {}'", made.sample_token);
     let _ = writeln!(text, "\nThe demo stays in {}; delete the folder for a new one. Stop with Ctrl-C.", args.data.display());

@@ -68,6 +68,9 @@ const MERIDIAN: [Person; 9] = [
     ("Astrid Nyman", "astrid.nyman", &[BuiltIn::Auditor], false),
 ];
 
+/// A member who left, whose keys are still there.
+const SUSPENDED: &str = "Daniel Osei";
+
 const HARBOUR: [Person; 4] = [
     ("Marta Nowak", "marta.nowak", &[BuiltIn::TenantAdmin], true),
     ("Elif Aydın", "elif.aydin", &[BuiltIn::Developer], true),
@@ -198,7 +201,10 @@ fn tenant(
             }
             let shown: Vec<String> =
                 BuiltIn::ALL.iter().filter(|(role, ..)| console_roles.contains(role)).map(|(_, _, shown)| (*shown).to_owned()).collect();
-            if let Some(entry) = accounts.last_mut() {
+            // Who may not sign in is not offered.
+            if *name == SUSPENDED {
+                accounts.pop();
+            } else if let Some(entry) = accounts.last_mut() {
                 entry.tenant = Some(slug.into());
                 entry.roles.clone_from(&shown);
             }
@@ -217,7 +223,7 @@ fn tenant(
             place.members.insert(name, member);
             place.keepers.insert(name, keeper);
         }
-        if let Some(member) = place.members.get("Daniel Osei") {
+        if let Some(member) = place.members.get(SUSPENDED) {
             members::set_suspended(tx, id, *member, true)?;
         }
         Ok(place)

@@ -10,7 +10,7 @@ use crate::support::{
     spawn,
 };
 
-const LOOKS: [Look; 4] = [DESKTOP, PHONE, Look { dark: true, ..DESKTOP }, Look { dark: true, ..PHONE }];
+pub const LOOKS: [Look; 4] = [DESKTOP, PHONE, Look { dark: true, ..DESKTOP }, Look { dark: true, ..PHONE }];
 
 /// Runs through pages in all looks, two browsers at a time; each has a server of its own, since its clock moves with each code.
 fn in_all_looks(prepare: impl Fn(&TestApp) + Sync, pages: impl Fn(&TestApp) -> Vec<(&'static str, Vec<String>)> + Sync) {
@@ -41,7 +41,12 @@ fn in_all_looks(prepare: impl Fn(&TestApp) + Sync, pages: impl Fn(&TestApp) -> V
 
 /// No button, link or field sticks out of the window or of its card, but where one can scroll; and an arrow lies in its list.
 fn keeps_controls_in_reach(browser: &Browser, path: &str) {
-    let outside = browser.evaluate(
+    assert_eq!(out_of_reach(browser), serde_json::json!([]), "{path}");
+}
+
+/// What [`keeps_controls_in_reach`] finds wrong.
+pub fn out_of_reach(browser: &Browser) -> serde_json::Value {
+    browser.evaluate(
         "const box = e => e.getBoundingClientRect(), wrong = [];
          const scrolls = e => { for (let p = e.parentElement; p; p = p.parentElement) if (/auto|scroll/.test(getComputedStyle(p).overflowX)) return true; return false };
          for (const e of document.querySelectorAll('main :is(.btn, button, input, select, textarea)')) {
@@ -54,8 +59,7 @@ fn keeps_controls_in_reach(browser: &Browser, path: &str) {
            if (s && r.width && (r.left < box(s).left || r.right > box(s).right)) wrong.push('the arrow of ' + (s.id || s.name));
          }
          return wrong",
-    );
-    assert_eq!(outside, serde_json::json!([]), "{path}");
+    )
 }
 
 fn all(paths: &[&str]) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 mod administration;
 mod looks;
+mod open;
 mod pickers;
 
 use crate::support::{
@@ -39,12 +40,15 @@ fn make_key(browser: &Browser, name: &str) -> String {
     browser.evaluate("return document.getElementById('c-tok').innerText").as_str().unwrap().to_owned()
 }
 
-#[test]
-fn a_developer_makes_rolls_and_revokes_a_key_in_dialogs() {
+fn a_developer_makes_rolls_and_revokes_a_key_in_dialogs(look: Look) {
     let app = spawn(Backend::Sqlite);
-    let browser = signed_in(&app, "dora", DESKTOP);
+    let browser = signed_in(&app, "dora", look);
     let token = make_key(&browser, "Nightly sync");
     assert_eq!(app.verify(&token), "valid");
+    browser.evaluate("document.querySelector('[data-copy=\"#c-tok\"]').scrollIntoView({ block: 'center' })");
+    browser.click("button", "Copy");
+    browser.sees("Copied");
+    assert_eq!(browser.copied(), token);
     let made_at = browser.path();
     browser.click("checkbox", "I have saved the token");
     browser.click("button", "Done");
@@ -66,6 +70,18 @@ fn a_developer_makes_rolls_and_revokes_a_key_in_dialogs() {
     browser.sees("Save the new token");
     let rolled = browser.evaluate("return document.getElementById('c-tok').innerText").as_str().unwrap().to_owned();
     assert_eq!((app.verify(&token).as_str(), app.verify(&rolled).as_str()), ("valid_in_grace", "valid"));
+    browser.click("checkbox", "I have saved the token");
+    browser.click("button", "Done");
+    browser.sees("Nightly sync");
+    assert!(!browser.text().contains(&rolled));
+
+    browser.goto("/profile?tenant=acme");
+    browser.click("button", "Actions for Nightly sync");
+    browser.click("link", "Finish now…");
+    browser.sees("Finish the overlap of “Nightly sync” now?");
+    browser.click("button", "Stop old secret");
+    browser.wait("the end of the overlap", || (app.verify(&token) == "rolled").then_some(()));
+    assert_eq!(app.verify(&rolled), "valid");
 
     browser.goto("/profile?tenant=acme");
     browser.click("button", "Actions for Nightly sync");
@@ -75,6 +91,16 @@ fn a_developer_makes_rolls_and_revokes_a_key_in_dialogs() {
     browser.sees("Revoked");
     assert_eq!((app.verify(&token).as_str(), app.verify(&rolled).as_str()), ("revoked", "revoked"));
     assert_eq!(browser.complaints().into_iter().filter(|words| !words.contains("422")).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn a_developer_makes_rolls_and_revokes_a_key_in_dialogs_on_a_desktop() {
+    a_developer_makes_rolls_and_revokes_a_key_in_dialogs(DESKTOP);
+}
+
+#[test]
+fn a_developer_makes_rolls_and_revokes_a_key_in_dialogs_on_a_phone_at_night() {
+    a_developer_makes_rolls_and_revokes_a_key_in_dialogs(Look { dark: true, ..PHONE });
 }
 
 #[test]

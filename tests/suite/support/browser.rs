@@ -35,6 +35,11 @@ pub fn agent() -> Agent {
         .into()
 }
 
+/// What came back, of a request that was put together by hand.
+pub fn read(path: &str, answer: Result<Response<ureq::Body>, ureq::Error>) -> Page {
+    page(path, answer)
+}
+
 fn page(path: &str, answer: Result<Response<ureq::Body>, ureq::Error>) -> Page {
     whole(path, answer).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -1,6 +1,7 @@
 //! A real Chromium, driven as a person would: by the role and the accessible name of things, as axe-core computes them.
 
 use std::{
+    cell::Cell,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -30,7 +31,7 @@ pub struct Browser {
     driver: Child,
     session: String,
     base: String,
-    look: Look,
+    look: Cell<Look>,
 }
 
 /// An element of the page.
@@ -90,13 +91,29 @@ impl Browser {
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
         };
-        let browser = Self { driver, session: format!("{url}/{}", made["sessionId"].as_str().unwrap()), base: base.to_owned(), look };
+        let browser =
+            Self { driver, session: format!("{url}/{}", made["sessionId"].as_str().unwrap()), base: base.to_owned(), look: Cell::new(look) };
         if look.dark {
-            let dark =
-                json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": [{ "name": "prefers-color-scheme", "value": "dark" }] } });
-            browser.post("/goog/cdp/execute", &dark);
+            browser.prefers(look);
         }
         browser
+    }
+
+    fn prefers(&self, look: Look) {
+        let scheme = if look.dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.post("/goog/cdp/execute", &json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } }));
+    }
+
+    /// Shows the page that is open, with all that is open on it, at another width and in other colours.
+    pub fn look_as(&self, look: Look) {
+        let metrics =
+            json!({ "width": look.width, "height": if look.width < 500 { 844 } else { 900 }, "deviceScaleFactor": 1, "mobile": look.width < 500 });
+        self.post("/goog/cdp/execute", &json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics }));
+        self.prefers(look);
+        self.look.set(look);
+        // Colours change gradually, and what is measured on the way is neither.
+        self.evaluate("document.getAnimations().forEach(a => { try { a.finish() } catch { a.cancel() } })");
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
@@ -226,7 +243,16 @@ impl Browser {
         }
     }
 
-    fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    /// What lies in the clipboard.
+    pub fn copied(&self) -> String {
+        let origin = json!({ "permission": { "name": "clipboard-read" }, "setting": "granted", "origin": self.base });
+        self.post("/goog/cdp/execute", &json!({ "cmd": "Browser.setPermission", "params": origin }));
+        let script = "const done = arguments[arguments.length - 1]; navigator.clipboard.readText().then(done, e => done(String(e)))";
+        self.post("/execute/async", &json!({ "script": script, "args": [] })).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until there is what is looked for.
+    pub fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(15);
         loop {
             if let Some(found) = look() {
@@ -251,18 +277,20 @@ impl Browser {
     /// Fails with what axe-core finds wrong, or where the page is wider than the window.
     pub fn is_accessible(&self, what: &str) {
         // axe-core needs scripts; a page is the same without them.
-        let violations = if self.look.scripts { self.violations() } else { Vec::new() };
-        assert!(violations.is_empty(), "{what} at {} px, dark {}: {violations:#?}", self.look.width, self.look.dark);
+        let look = self.look.get();
+        let violations = if look.scripts { self.violations() } else { Vec::new() };
+        assert!(violations.is_empty(), "{what} at {} px, dark {}: {violations:#?}", look.width, look.dark);
         let wide = self.evaluate("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
-        assert!(wide.as_i64().unwrap_or(0) <= 0, "{what} at {} px scrolls sideways by {wide} px", self.look.width);
+        assert!(wide.as_i64().unwrap_or(0) <= 0, "{what} at {} px scrolls sideways by {wide} px", look.width);
     }
 
     /// Saves a picture of the whole page under `target/screenshots`.
     pub fn screenshot(&self, name: &str) -> PathBuf {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
         std::fs::create_dir_all(&folder).unwrap();
-        let theme = if self.look.dark { "dark" } else { "light" };
-        let path = folder.join(format!("{}-{theme}-{name}.png", self.look.width));
+        let look = self.look.get();
+        let theme = if look.dark { "dark" } else { "light" };
+        let path = folder.join(format!("{}-{theme}-{name}.png", look.width));
         let full = json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": true } });
         let image = self.post("/goog/cdp/execute", &full);
         let decoded = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(std::fs::File::create(&path).unwrap()).spawn();

@@ -17,6 +17,7 @@ pub mod chromium;
 pub mod fixture;
 pub mod postgres;
 pub mod smtp;
+pub mod wire;
 
 use std::{
     fs,
@@ -55,10 +56,12 @@ pub enum Backend {
     Postgres,
 }
 
-/// Makes two tests of each function, one per database; the argument is a running [`TestApp`].
+/// Makes two tests of each function, one per database; the argument is a running [`TestApp`]. `with [(name, value), …];` in front gives
+/// it settings.
 #[macro_export]
 macro_rules! both {
-    ($($(#[$meta:meta])* fn $name:ident($app:ident) $body:block)+) => {$(
+    ($(#[$meta:meta])* fn $($rest:tt)+) => { $crate::both! { with []; $(#[$meta])* fn $($rest)+ } };
+    (with $settings:tt; $($(#[$meta:meta])* fn $name:ident($app:ident) $body:block)+) => {$(
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -69,13 +72,13 @@ macro_rules! both {
             #[test]
             $(#[$meta])*
             fn on_sqlite() {
-                promise(&$crate::support::spawn($crate::support::Backend::Sqlite));
+                promise(&$crate::support::spawn_with($crate::support::Backend::Sqlite, &$settings));
             }
 
             #[test]
             $(#[$meta])*
             fn on_postgres() {
-                promise(&$crate::support::spawn($crate::support::Backend::Postgres));
+                promise(&$crate::support::spawn_with($crate::support::Backend::Postgres, &$settings));
             }
         }
     )+};
@@ -170,13 +173,24 @@ pub fn spawn(backend: Backend) -> TestApp {
 
 /// As [`spawn`], with more settings, by name.
 pub fn spawn_with(backend: Backend, settings: &[(&str, &str)]) -> TestApp {
-    let template = template(backend);
+    let (dir, database) = copy(template(backend));
+    run(backend, dir, database, &template(backend).fixture, settings)
+}
+
+/// As [`spawn`] on PostgreSQL, which it reaches through a wire that can be cut.
+pub fn spawn_through(wire: &wire::Wire) -> TestApp {
+    let template = template(Backend::Postgres);
+    let (dir, database) = copy(template);
+    let url = postgres::url_in(database.as_deref().unwrap(), wire.dir());
+    run(Backend::Postgres, dir, database, &template.fixture, &[("database_url", &url)])
+}
+
+fn copy(template: &Template) -> (PathBuf, Option<String>) {
     let dir = new_dir();
     for entry in fs::read_dir(&template.dir).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
         fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
     }
-    let database = template.database.as_deref().map(|name| postgres::create(Some(name)));
-    run(backend, dir, database, &template.fixture, settings)
+    (dir, template.database.as_deref().map(|name| postgres::create(Some(name))))
 }
 
 /// Starts the real server on a database that nobody has set up.

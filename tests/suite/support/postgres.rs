@@ -53,8 +53,21 @@ fn run(statement: &str) -> diesel::QueryResult<usize> {
 
 /// The address of a database of this server.
 pub fn url(name: &str) -> String {
-    format!("postgres:///{name}?host={}&user=postgres", server().dir)
+    url_in(name, &server().dir)
 }
+
+/// The same through a socket in another folder.
+pub fn url_in(name: &str, dir: &str) -> String {
+    format!("postgres:///{name}?host={dir}&user=postgres")
+}
+
+/// The socket of this server.
+pub fn socket() -> String {
+    format!("{}/{SOCKET}", server().dir)
+}
+
+/// What PostgreSQL calls its socket.
+pub const SOCKET: &str = ".s.PGSQL.5432";
 
 /// A new database, empty or a copy of another that nobody is connected to.
 pub fn create(template: Option<&str>) -> String {

@@ -6,6 +6,7 @@ mod gateway_page;
 mod lives;
 mod much_use;
 mod proxies;
+mod proxies_https;
 mod use_counts;
 
 use keyward::{

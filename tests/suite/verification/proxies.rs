@@ -5,16 +5,16 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use super::{act, gateway};
-use crate::support::{Backend, TestApp, browser, spawn_with};
+use crate::support::{Backend, browser, spawn_with};
 
 /// An API that tells what it was sent.
-fn start_api() -> u16 {
+pub fn start_api() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -43,14 +43,15 @@ fn echo(mut stream: TcpStream) {
     let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}", answer.len());
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A gateway in front of an API, gone with the test.
-struct Proxy {
+pub struct Proxy {
     child: Child,
-    url: String,
+    /// Where it listens.
+    pub url: String,
     dir: PathBuf,
 }
 
@@ -63,25 +64,41 @@ impl Drop for Proxy {
 }
 
 /// The text of a recipe, as the page shows it.
-fn recipe(app: &TestApp, id: &str) -> String {
-    let page = app.signed_in("ada").get("/t/acme/gateways?scope=shipments:read");
-    let html = page.html();
+pub fn recipe(page: &str, id: &str) -> String {
     let selector = scraper::Selector::parse(id).unwrap();
-    html.select(&selector).next().unwrap().text().collect()
+    scraper::Html::parse_document(page).select(&selector).next().unwrap_or_else(|| panic!("no {id} in {page}")).text().collect()
 }
 
-fn start(app: &TestApp, kind: &str, credential: &str, api: u16) -> Proxy {
-    let dir = std::env::temp_dir().join(format!("keyward-proxy-{kind}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
+/// The page with the recipes.
+pub const RECIPES: &str = "/t/acme/gateways?scope=shipments:read";
+
+/// A proxy with its files in a folder, waited for until it listens.
+pub fn run(kind: &str, port: u16, dir: PathBuf, mut command: Command) -> Proxy {
+    let out = dir.join("out");
+    let log = fs::File::create(&out).unwrap();
+    let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let proxy = Proxy { child, url: format!("http://127.0.0.1:{port}"), dir };
+    let began = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{kind} did not start: {}", fs::read_to_string(&out).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    proxy
+}
+
+/// Sets a gateway up by its recipe on the page; `trusted` are the certificates that the machine trusts.
+pub fn start(kind: &str, page: &str, credential: &str, api: u16, trusted: &Path) -> Proxy {
+    let dir = crate::support::new_dir();
     let path = |name: &str| dir.join(name).display().to_string();
+    let trusted = trusted.display().to_string();
     let port = free_port();
     let api = format!("127.0.0.1:{api}");
-    let mut command = match kind {
+    let command = match kind {
         "nginx" => {
-            let text = recipe(app, "#rc-nginx")
+            let text = recipe(page, "#rc-nginx")
                 .replace("listen 80;", &format!("listen 127.0.0.1:{port};"))
                 .replace("127.0.0.1:9000", &api)
+                .replace("/etc/ssl/certs/ca-certificates.crt", &trusted)
                 .replace("/etc/nginx/keyward.conf", &path("keyward.conf"));
             fs::write(path("keyward.conf"), format!("set $keyward_gateway \"{credential}\";\n")).unwrap();
             let temp: String =
@@ -97,39 +114,33 @@ fn start(app: &TestApp, kind: &str, credential: &str, api: u16) -> Proxy {
             command
         }
         "caddy" => {
-            let text = recipe(app, "#rc-caddy").replace("\n:80 {", &format!("\n:{port} {{")).replace("127.0.0.1:9000", &api);
+            let text = recipe(page, "#rc-caddy").replace("\n:80 {", &format!("\n:{port} {{")).replace("127.0.0.1:9000", &api);
             fs::write(path("Caddyfile"), format!("{{\n\tadmin off\n}}\n{text}")).unwrap();
             let mut command = Command::new("/usr/bin/caddy");
             command.args(["run", "--adapter", "caddyfile", "--config", &path("Caddyfile")]).env("HOME", &dir).env("KEYWARD_GATEWAY", credential);
+            command.env("SSL_CERT_FILE", trusted);
             command
         }
         _ => {
             let inner = free_port().to_string();
-            let text = recipe(app, "#rc-haproxy")
+            let text = recipe(page, "#rc-haproxy")
                 .replace("bind :80", &format!("bind 127.0.0.1:{port}"))
                 .replace("9009", &inner)
                 .replace("127.0.0.1:9000", &api)
+                .replace("ca-file ca-certificates.crt", &format!("ca-file {trusted}"))
                 .replace("/etc/haproxy/keyward.lua", &path("keyward.lua"));
-            fs::write(path("keyward.lua"), recipe(app, "#rc-haproxy-lua").replace("9009", &inner)).unwrap();
+            fs::write(path("keyward.lua"), recipe(page, "#rc-haproxy-lua").replace("9009", &inner)).unwrap();
             fs::write(path("haproxy.cfg"), text).unwrap();
             let mut command = Command::new("/usr/sbin/haproxy");
             command.args(["-db", "-f", &path("haproxy.cfg")]).env("KEYWARD_GATEWAY", credential);
             command
         }
     };
-    let log = fs::File::create(path("out")).unwrap();
-    let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-    let proxy = Proxy { child, url: format!("http://127.0.0.1:{port}"), dir: dir.clone() };
-    let began = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(10), "{kind} did not start: {}", fs::read_to_string(path("out")).unwrap());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    proxy
+    run(kind, port, dir, command)
 }
 
 /// The values of a header that the API was sent.
-fn sent(page: &browser::Page, name: &str) -> Vec<String> {
+pub fn sent(page: &browser::Page, name: &str) -> Vec<String> {
     page.body
         .lines()
         .filter_map(|line| line.split_once(':'))
@@ -141,7 +152,8 @@ fn sent(page: &browser::Page, name: &str) -> Vec<String> {
 fn behaves(kind: &str) {
     let app = spawn_with(Backend::Sqlite, &[("trusted_proxies", "127.0.0.1"), ("max_staleness", "1s")]);
     let credential = gateway(&app, "acme");
-    let proxy = start(&app, kind, &credential, start_api());
+    let page = app.signed_in("ada").get(RECIPES).body;
+    let proxy = start(kind, &page, &credential, start_api(), Path::new("/dev/null"));
     let dora = app.fixture.key("dora");
     let bearer = format!("Bearer {}", dora.token);
     let call = |method: &str, headers: &[(&str, &str)]| {
@@ -239,8 +251,9 @@ fn haproxy_with_our_recipe_lets_good_keys_through_and_no_forged_header() {
 #[test]
 fn the_recipes_for_traefik_and_envoy_are_yaml() {
     let app = spawn_with(Backend::Sqlite, &[]);
+    let page = app.signed_in("ada").get(RECIPES).body;
     for id in ["#rc-traefik", "#rc-envoy"] {
-        let text = recipe(&app, id);
+        let text = recipe(&page, id);
         let mut python = Command::new("/usr/bin/python3")
             .args(["-c", "import sys, yaml; yaml.safe_load(sys.stdin.read())"])
             .stdin(Stdio::piped())
@@ -250,4 +263,59 @@ fn the_recipes_for_traefik_and_envoy_are_yaml() {
         assert!(python.wait().unwrap().success(), "{id}");
         assert!(!text.contains('\t') && !text.contains("{%"), "{id}");
     }
+}
+
+/// A key's whole life, made on its pages and asked for through a gateway; `says_so` is whether the recipe tells clients of an overlap.
+fn follows_a_key(kind: &str, says_so: bool) {
+    let app = spawn_with(Backend::Sqlite, &[("trusted_proxies", "127.0.0.1")]);
+    let page = app.signed_in("ada").get(RECIPES).body;
+    let proxy = start(kind, &page, &gateway(&app, "acme"), start_api(), Path::new("/dev/null"));
+    let ask = |token: &str| browser::call(&proxy.url, "GET", "/v1/parcels", &[("authorization", &format!("Bearer {token}"))], None);
+    let told =
+        |page: &browser::Page| [page.status.to_string(), page.header("deprecation").unwrap_or_default(), page.header("sunset").unwrap_or_default()];
+
+    let dora = app.signed_in("dora");
+    let first = dora.submit("/t/acme/keys/new", &[("name", "Parcels")]).find("#c-tok").unwrap();
+    assert_eq!(told(&ask(&first)), ["200", "", ""], "{kind}");
+    let url = format!("/t/acme/keys/{}", &first[4..20]);
+    let code = app.code("dora");
+    let rolled_at = app.now();
+    let second = dora.submit(&format!("{url}/roll"), &[("stop", "3600"), ("totp", &code)]).find("#c-tok").unwrap();
+    let in_overlap = ask(&first);
+    let stops_at = (rolled_at + chrono::Duration::hours(1)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let expected =
+        if says_so { ["200".into(), format!("@{}", rolled_at.timestamp()), stops_at] } else { ["200".into(), String::new(), String::new()] };
+    assert_eq!(told(&in_overlap), expected, "{kind}");
+    assert_eq!(sent(&in_overlap, "x-key-id"), [&first[4..20]], "{kind}");
+    assert_eq!(told(&ask(&second)), ["200", "", ""], "{kind}");
+
+    app.advance(chrono::Duration::hours(1) - chrono::Duration::seconds(1));
+    assert_eq!((ask(&first).status, ask(&second).status), (200, 200), "{kind}");
+    app.advance(chrono::Duration::seconds(1));
+    let dead = ask(&first);
+    assert_eq!((dead.status, dead.header("x-key-code").as_deref()), (401, Some("rolled")), "{kind}");
+    assert_eq!(dead.header("www-authenticate").as_deref(), Some("Bearer realm=\"keyward\", error=\"invalid_token\""), "{kind}");
+    assert_eq!(ask(&second).status, 200, "{kind}");
+    let dora = app.signed_in("dora");
+    assert_eq!(dora.submit(&format!("{url}/revoke"), &[]).status, 303, "{kind}");
+    for token in [&first, &second] {
+        let revoked = ask(token);
+        assert_eq!((revoked.status, revoked.header("x-key-code").as_deref()), (401, Some("revoked")), "{kind}");
+        assert!(!revoked.body.contains("/v1/parcels"), "the API was asked: {}", revoked.body);
+    }
+}
+
+#[test]
+fn a_keys_life_is_followed_through_nginx() {
+    follows_a_key("nginx", true);
+}
+
+#[test]
+fn a_keys_life_is_followed_through_caddy() {
+    follows_a_key("caddy", false);
+}
+
+#[test]
+fn a_keys_life_is_followed_through_haproxy() {
+    follows_a_key("haproxy", false);
 }
