@@ -10,3 +10,4 @@ CREATE TABLE key_usage_days (
 CREATE INDEX key_usage_days_by_day ON key_usage_days (tenant_id, day);
 INSERT INTO key_usage_days
     SELECT tenant_id, key_id, hour / 24, CAST(sum(accepted) AS BIGINT), CAST(sum(refused) AS BIGINT) FROM key_usage GROUP BY 1, 2, 3;
+ANALYZE key_usage_days;
