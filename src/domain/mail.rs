@@ -154,8 +154,8 @@ impl Line {
     }
 }
 
-/// How many keys a digest shows in full; the others are counted.
-pub const MOST_LINES: usize = 100;
+/// How many keys a digest names, each with its link; the others are counted. A mail of 500 keys has about half a megabyte.
+pub const MOST_LINES: usize = 500;
 
 /// What became of a line of a digest when the mail was sent or tried.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -113,6 +113,7 @@ impl Letter {
             heading: unlinked(&self.heading),
             paragraphs: all(&self.paragraphs),
             blocks: self.blocks.iter().map(block).collect(),
+            after: self.after.iter().map(|(words, url)| (unlinked(words), url.clone())).collect(),
             ..self.clone()
         }
     }

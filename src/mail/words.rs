@@ -129,6 +129,9 @@ pub fn digest_subject(count: usize) -> String {
     format!("{count} API keys need your attention")
 }
 
+/// How many keys a digest shows in full; the others have a line and their link.
+const IN_FULL: usize = 100;
+
 fn digest(contents: &Contents, about: &About<'_>) -> Letter {
     let now = about.now;
     let mut lines: Vec<&(Line, Option<String>)> = contents.lines.iter().collect();
@@ -151,7 +154,7 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
             (digest_subject(count), format!("{count} {whose}API keys need your attention"), String::new())
         }
     };
-    let blocks = lines.iter().map(|(line, token)| {
+    let blocks = lines.iter().take(IN_FULL).map(|(line, token)| {
         let mut facts = vec![("Key ID".to_owned(), line.key.id.clone())];
         let mut said = vec![ends(line, now)];
         match line.extended_to {
@@ -181,6 +184,14 @@ fn digest(contents: &Contents, about: &About<'_>) -> Letter {
         paragraphs.push(needed.into());
     }
     let mut after = Vec::new();
+    if lines.len() > IN_FULL {
+        after.push((format!("{} more, with the link to extend each by 14 days:", lines.len() - IN_FULL), None));
+    }
+    after.extend(lines.iter().skip(IN_FULL).map(|(line, token)| {
+        let address = token.as_ref().filter(|_| line.extended_to.is_some()).map(|token| link(about, "extend", token));
+        let without = if address.is_some() { "" } else { " It cannot be extended by link." };
+        (format!("{} ({}). {}{without}", line.key.name, line.key.id, ends(line, now)), address)
+    }));
     if contents.more > 0 {
         let words = format!("The {} most urgent are above; {} more are not shown here.", lines.len(), contents.more);
         let list = contents.tenant.as_ref().filter(|_| !for_extra).map(|(slug, _)| format!("{}/t/{slug}/keys?status=expiring", about.public_url));

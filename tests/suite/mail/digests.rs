@@ -1,6 +1,6 @@
 //! Digests as they arrive: how long they are, and whom they still concern.
 
-use std::sync::atomic::AtomicBool;
+use std::{collections::BTreeSet, sync::atomic::AtomicBool};
 
 use chrono::Duration;
 use keyward::{
@@ -45,9 +45,9 @@ fn links(mail: &smtp::Mail) -> Vec<String> {
 }
 
 sending! {
-    fn a_digest_shows_the_hundred_most_urgent_keys_and_counts_the_rest(at) {
+    fn a_digest_has_a_link_for_each_of_five_hundred_keys_the_most_urgent_first_and_counts_the_rest(at) {
         let app = &at.app;
-        let names: Vec<String> = (0..125).map(|n| format!("later {n:03}")).collect();
+        let names: Vec<String> = (0..525).map(|n| format!("later {n:03}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         make_many(app, "dora", "dora", &names, 29, &["ops@partner.example"]);
         let urgent = make_many(app, "dora", "dora", &["sooner a", "sooner b", "sooner c", "sooner d", "sooner e"], 28, &["ops@partner.example"]);
@@ -59,17 +59,26 @@ sending! {
         for (address, has_list) in [("dora@acme.example", true), ("ops@partner.example", false)] {
             let mail = &to(&mails, address)[0];
             let text = mail.text.as_ref().unwrap();
-            assert_eq!(mail.header("Subject"), "130 API keys need your attention");
-            assert_eq!(links(mail).len(), 100);
-            assert!(urgent.iter().all(|key| text.contains(key.as_str())));
-            assert!(text.replace('\n', " ").contains("The 100 most urgent are above; 30 more are not shown here."), "{text}");
+            assert_eq!(mail.header("Subject"), "530 API keys need your attention");
+            let (links, html) = (links(mail), mail.html.as_ref().unwrap());
+            assert_eq!(links.iter().collect::<BTreeSet<_>>().len(), 500);
+            assert!(links.iter().all(|link| html.contains(link.as_str())) && html.len() < 700_000, "{}", html.len());
+            let first_of_all = text.find("later").unwrap();
+            assert!(urgent.iter().all(|key| text.find(key.as_str()).unwrap() < first_of_all));
+            // A hundred are shown in full; the last ones have a line, and their links work.
+            assert_eq!((text.matches("Key ID: ").count(), html.matches("Extend by 14 days<").count()), (100, 100));
+            assert!(text.contains("400 more, with the link to extend each by 14 days:"), "{text}");
+            let page = app.browser().press(links[if has_list { 499 } else { 498 }].strip_prefix(&app.url).unwrap());
+            assert!(page.says("The key now expires on"), "{}", page.text());
+            assert!(text.replace('\n', " ").contains("The 500 most urgent are above; 30 more are not shown here."), "{text}");
             assert_eq!(text.contains(&format!("{}/t/acme/keys?status=expiring", app.url)), has_list);
         }
         let ada = app.signed_in("ada");
-        assert!(ada.open("/t/acme/mail").says("130 API keys need your attention"));
-        let id = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 10))[0].id;
+        assert!(ada.open("/t/acme/mail").says("530 API keys need your attention"));
+        let rows = app.read(|db| outbox::list(db, app.fixture.tenants["acme"], None, None, 10));
+        let id = rows.iter().find(|row| row.mail == Mail::Digest).unwrap().id;
         let page = ada.open(&format!("/t/acme/mail/{id}"));
-        assert!(page.texts("dd").contains(&"130".to_owned()) && page.says("30 more are not shown here"), "{:?}", page.texts("dd"));
+        assert!(page.texts("dd").contains(&"530".to_owned()) && page.says("30 more are not shown here"), "{:?}", page.texts("dd"));
     }
 
     fn an_admin_who_stands_in_is_told_why_and_where_the_keys_are(at) {

@@ -81,7 +81,7 @@ pub struct Outcome {
     pub changes: usize,
     /// Those of them that were asked for by who has forgotten a password.
     pub forgotten: usize,
-    /// How many processes died with mails in hand.
+    /// How many processes died with mails in hand; where there were several, those of them whose leases had not run out by the end.
     pub in_hand: usize,
     /// How many arrived twice.
     pub doubles: usize,
@@ -353,7 +353,10 @@ impl Killed {
         let outcome = self.count(&world, added, &due, &answered);
         assert!(kills < 50 || answered.made.len() > kills, "{} keys made", answered.made.len());
         // A process sends one mail at a time, so each that died with mails in hand doubles one at the most: the one that it was at.
-        assert!(outcome.doubles <= dead.len(), "{} doubles of {} senders", outcome.doubles, dead.len());
+        // Besides those of the rounds, the one died where the admin had signed in, and two at the end. Of several, those whose leases
+        // have run out by now are not known any more.
+        let most = if alone { dead.len() } else { kills + 3 };
+        assert!(outcome.doubles <= most, "{} doubles of {most} dead", outcome.doubles);
         Outcome { in_hand: dead.len(), ..outcome }
     }
 
@@ -459,7 +462,7 @@ fn killed_two_hundred_times_the_program_loses_no_mail() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let Outcome { mails, digests, changes, forgotten, in_hand, doubles } = Killed::new(backend).run(200);
         println!(
-            "{backend:?}: 200 kills, {in_hand} of them with mails in hand; {mails} mails, of them {digests} digests, {changes} of changes and \
+            "{backend:?}: 200 kills, {in_hand} dead with mails in hand; {mails} mails, of them {digests} digests, {changes} of changes and \
              {forgotten} for forgotten passwords; none lost, {doubles} arrived twice"
         );
         assert!(in_hand > 0 && forgotten > 0);
