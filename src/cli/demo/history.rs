@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     dice::Dice,
     keys::{Draft, Fate},
-    people::{People, Place},
+    people::{People, Place, SUSPENDED, left_at},
 };
 use crate::{
     domain::{
@@ -59,6 +59,7 @@ impl Deed<'_> {
 pub fn write(tx: &mut Tx<'_>, told: &[(&Place, &str, Draft)], people: &People, now: Time) -> Result<(), StoreError> {
     let mut deeds: Vec<Deed<'_>> = told.iter().flat_map(|(place, owner, draft)| of_key(place, owner, draft)).collect();
     deeds.extend(people.tenants.iter().flat_map(|place| sign_ins(place, now)));
+    deeds.extend(people.tenants.iter().filter_map(|place| suspension(place, now)));
     deeds.retain(|deed| deed.at <= now);
     deeds.sort_by_key(|deed| deed.at);
     for deed in deeds {
@@ -87,9 +88,24 @@ fn of_key<'a>(place: &'a Place, owner: &'a str, Draft { key, fate, .. }: &'a Dra
         deeds.push(deed(at, by.unwrap_or(who), Action::KeyDisabled, json!({ "reason": key.disable_reason })));
     }
     if let Some(at) = life.revoked_at {
-        deeds.push(deed(at, who, Action::KeyRevoked, json!({ "reason": key.revoke_reason })));
+        let by = key.revoked_by.as_ref().and_then(|by| Some((by.name.as_str(), by.member?)));
+        deeds.push(deed(at, by.unwrap_or(who), Action::KeyRevoked, json!({ "reason": key.revoke_reason })));
     }
     deeds
+}
+
+/// The admin suspended who left.
+fn suspension(place: &Place, now: Time) -> Option<Deed<'_>> {
+    let member = place.members.get(SUSPENDED)?;
+    let (admin, id) = place.members.iter().find(|(_, id)| **id == place.admin)?;
+    Some(Deed {
+        at: left_at(now),
+        place,
+        who: (admin, *id),
+        action: Action::MemberSuspended,
+        target: ("member", member.to_string(), SUSPENDED.to_owned()),
+        details: json!({}),
+    })
 }
 
 /// Most people were here within the last day or two; Daniel has not been for long.
@@ -98,7 +114,7 @@ fn sign_ins(place: &Place, now: Time) -> Vec<Deed<'_>> {
     let people = place.members.iter().filter(|(name, _)| !place.keepers.contains_key(**name));
     let mut deeds = Vec::new();
     for (name, id) in people {
-        let first = if *name == "Daniel Osei" { 90 * 1_440 } else { dice.between(20, 1_900) };
+        let first = if *name == SUSPENDED { 90 * 1_440 } else { dice.between(20, 1_900) };
         for earlier in [first, first + dice.between(2_000, 9_000), first + dice.between(9_000, 20_000)] {
             deeds.push(Deed {
                 at: now - Duration::minutes(earlier),

@@ -8,7 +8,7 @@ use super::{
     super::Failure,
     dice::Dice,
     history,
-    people::{People, Place},
+    people::{People, Place, SUSPENDED, left_at},
 };
 use crate::{
     app::App,
@@ -207,6 +207,8 @@ impl Maker<'_> {
         let id = fresh_id(&mut chance::fill);
         let (token, hash) = self.token(place.id, id)?;
         let now = self.now;
+        // Whoever was suspended has made and called nothing since; what was stopped later, an admin stopped.
+        let left = (owner == SUSPENDED).then(|| left_at(now));
         let minutes = Duration::minutes(self.dice.between(0, 1_300));
         let lifetime =
             *self.dice.pick(&[Some(Lifetime::Months(12)), Some(Lifetime::Months(12)), Some(Lifetime::Months(6)), Some(Lifetime::Months(3)), None]);
@@ -216,7 +218,7 @@ impl Maker<'_> {
             Fate::Soon => now + days(number) + minutes / 3,
             Fate::Grace | Fate::Expired => now - days(number) - minutes / 3,
             // No further away than its lifetime.
-            _ => now + days(number.clamp(20, i64::from(lifetime.counted_days()) - 5)) + minutes,
+            _ => now + days(number.clamp(20, i64::from(lifetime.counted_days()) - if left.is_some() { 20 } else { 5 })) + minutes,
         });
         let set_at = match (expires_at, lifetime) {
             (Some(at), Some(lifetime)) => at - days(lifetime.counted_days().into()),
@@ -273,21 +275,21 @@ impl Maker<'_> {
             Fate::Disabled => {
                 let at = (now - days(number.clamp(1, 30)) + minutes / 2).max(created_at + Duration::hours(1)).min(now - Duration::hours(1));
                 key.life.disabled_at = Some(at);
-                let by_admin = self.dice.chance(40);
-                key.disabled_by = if by_admin { Some(Actor { member: Some(place.admin), name: admin_name(place) }) } else { who() };
+                let by_admin = self.dice.chance(40) || left.is_some();
+                key.disabled_by = if by_admin { Some(admin_of(place)) } else { who() };
                 key.disable_reason = (*self.dice.pick(&["", "Not in use for a while", "Under review", "The service is being moved"])).into();
                 key.changed_at = at;
             }
             Fate::Revoked => {
                 let at = (now - days(number.clamp(1, 200)) - minutes / 2).max(created_at + Duration::hours(1)).min(now - Duration::hours(1));
                 key.life.revoked_at = Some(at);
-                key.revoked_by = who();
+                key.revoked_by = if left.is_some() { Some(admin_of(place)) } else { who() };
                 key.revoke_reason = (*self.dice.pick(&["", "No longer needed", "Replaced by another key", "Service was shut down"])).into();
                 key.changed_at = at;
             }
             _ => {}
         }
-        self.last_use(&mut key, fate);
+        self.last_use(&mut key, fate, left);
         Ok(Draft { key, hash, old_hash, token, fate })
     }
 
@@ -301,7 +303,7 @@ impl Maker<'_> {
         }
     }
 
-    fn last_use(&mut self, key: &mut Key, fate: Fate) {
+    fn last_use(&mut self, key: &mut Key, fate: Fate, left: Option<Time>) {
         let ends = [key.life.revoked_at, key.life.disabled_at].into_iter().flatten().min();
         let at = match (fate, ends) {
             (_, Some(end)) => end - Duration::minutes(self.dice.between(1, 3_000)),
@@ -310,17 +312,19 @@ impl Maker<'_> {
             (Fate::Active, _) if self.dice.chance(20) => self.ago(2, 60),
             _ => self.now - Duration::minutes(self.dice.between(1, 300)),
         };
+        let at = left.map_or(at, |left| at.min(left - Duration::minutes(self.dice.between(1, 300))));
         if at <= key.created_at {
             return;
         }
         let used = Use { at, ip: Some(self.address(key)) };
         match &mut key.old {
             // Half of the overlaps have moved on to the new secret.
-            Some(_) if self.dice.chance(50) => key.current.last_used = Some(used.clone()),
-            Some(old) => old.secret.last_used = Some(used.clone()),
-            None => key.current.last_used = (at >= key.current.made_at).then(|| used.clone()),
+            Some(_) if self.dice.chance(50) => key.current.last_used = Some(used),
+            Some(old) => old.secret.last_used = Some(used),
+            None => key.current.last_used = Some(used),
         }
-        key.last_used = Some(used);
+        let by_old = key.old.as_ref().and_then(|old| old.secret.last_used.clone());
+        key.last_used = key.current.last_used.clone().into_iter().chain(by_old).max_by_key(|used| used.at);
     }
 
     fn story(&mut self, place: &Place, (name, owner, fate, number, comment): Story) -> Result<Draft, Failure> {
@@ -353,6 +357,7 @@ impl Maker<'_> {
         let owners: Vec<&'static str> =
             place.members.keys().copied().filter(|name| !["Astrid Nyman", "Liv Haugen", "Marta Nowak"].contains(name)).collect();
         let owner = *self.dice.pick(&owners);
+        let fate = if owner == SUSPENDED && fate == Fate::Overlap { Fate::Active } else { fate };
         let name = format!("{} – {}", self.dice.pick(&SYSTEMS), self.dice.pick(&PLACES));
         // The same system at the same place has several keys.
         let name = if self.dice.chance(50) { format!("{name} {}", number % 9 + 1) } else { name };
@@ -366,10 +371,13 @@ impl Maker<'_> {
         };
         let mut draft = self.draft(place, owner, &name, comment, fate, days_away)?;
         match self.dice.between(0, 10) {
-            0..=2 => draft.key.access = KeyAccess::Role(*self.dice.pick(&place.roles)),
+            0..=2 => draft.key.access = KeyAccess::Role(*self.dice.pick(place.held_by(owner))),
             3 | 4 => {
                 let chosen = [*self.dice.pick(&["shipments:read", "inventory:read"]), *self.dice.pick(&["quotes:read", "inventory:write"])];
-                draft.key.access = KeyAccess::Scopes(chosen.iter().map(|scope| scope.parse::<Scope>()).collect::<Result<_, _>>()?);
+                let held: Vec<_> = chosen.iter().filter(|scope| place.holds(owner, scope)).collect();
+                if !held.is_empty() {
+                    draft.key.access = KeyAccess::Scopes(held.into_iter().map(|scope| scope.parse::<Scope>()).collect::<Result<_, _>>()?);
+                }
             }
             _ => {}
         }
@@ -411,6 +419,10 @@ impl Maker<'_> {
     }
 }
 
+fn admin_of(place: &Place) -> Actor {
+    Actor { member: Some(place.admin), name: admin_name(place) }
+}
+
 fn admin_name(place: &Place) -> String {
     place.members.iter().find(|(_, id)| **id == place.admin).map(|(name, _)| (*name).to_owned()).unwrap_or_default()
 }
@@ -424,7 +436,7 @@ fn write_use(tx: &mut Tx<'_>, told: &[(&Place, &str, Draft)], people: &People, m
     let (ranges, scopes) = (IpRanges::default(), crate::domain::names::Scopes::new());
     let newest = maker.now.timestamp() / 3_600;
     let mut counts = Vec::new();
-    for (place, _, Draft { key, .. }) in told {
+    for (place, owner, Draft { key, .. }) in told {
         let Some(last) = &key.last_used else { continue };
         let Some((_, tenant)) = facts.iter().find(|(id, _)| *id == place.id) else { continue };
         let busy = *maker.dice.pick(&[2i64, 6, 20, 60, 120, 400, 1_500]);
@@ -440,13 +452,13 @@ fn write_use(tx: &mut Tx<'_>, told: &[(&Place, &str, Draft)], people: &People, m
                 disabled_at: key.life.disabled_at.filter(|from| *from <= at),
                 revoked_at: key.life.revoked_at.filter(|from| *from <= at),
             };
-            let key_facts =
-                KeyFacts { life, old_stops_at: None, owner_active: true, ip_ranges: &ranges, scopes: &scopes, resources: &ResourceSet::All };
+            let owner_active = *owner != SUSPENDED || at < left_at(maker.now);
+            let key_facts = KeyFacts { life, old_stops_at: None, owner_active, ip_ranges: &ranges, scopes: &scopes, resources: &ResourceSet::All };
             let verdict = decide(tenant, &key_facts, Presented::Current, &Request::default(), at);
             let (accepted, refused) = match verdict.code {
                 Code::Valid | Code::ValidInGrace if at <= last.at => (asked, if maker.dice.chance(4) { asked / 30 + 1 } else { 0 }),
                 // A client that nobody told goes on for a while, less and less.
-                Code::Revoked | Code::Disabled | Code::Expired => (0, asked / 20),
+                Code::Revoked | Code::Disabled | Code::Expired | Code::OwnerInactive => (0, asked / 20),
                 _ => (0, 0),
             };
             if accepted + refused > 0 {

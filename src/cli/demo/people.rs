@@ -41,9 +41,22 @@ pub struct Place {
     /// Who acts for each service account.
     pub keepers: BTreeMap<&'static str, &'static str>,
     pub roles: Vec<AccessRoleId>,
+    /// Which of `roles` each member holds.
+    pub held: BTreeMap<&'static str, Vec<AccessRoleId>>,
 }
 
 impl Place {
+    /// The roles that a member holds.
+    pub fn held_by(&self, owner: &str) -> &[AccessRoleId] {
+        self.held.get(owner).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether a member holds a scope through one of them.
+    pub fn holds(&self, owner: &str, scope: &str) -> bool {
+        let roles = self.roles.iter().zip(ROLES);
+        roles.filter(|(id, _)| self.held_by(owner).contains(id)).any(|(_, (_, scopes))| scopes.contains(&scope))
+    }
+
     /// Who does something with a key of `owner`: a person for themselves, a keeper for a service account.
     pub fn actor<'a>(&self, owner: &'a str) -> (&'a str, Option<MemberId>) {
         let name = self.keepers.get(owner).copied().unwrap_or(owner);
@@ -69,7 +82,12 @@ const MERIDIAN: [Person; 9] = [
 ];
 
 /// A member who left, whose keys are still there.
-const SUSPENDED: &str = "Daniel Osei";
+pub const SUSPENDED: &str = "Daniel Osei";
+
+/// When they were suspended.
+pub fn left_at(now: Time) -> Time {
+    now - days(12)
+}
 
 const HARBOUR: [Person; 4] = [
     ("Marta Nowak", "marta.nowak", &[BuiltIn::TenantAdmin], true),
@@ -150,6 +168,11 @@ pub fn make(app: &App) -> Result<People, Failure> {
         &HARBOUR,
         &HARBOUR_SERVICES,
     )?);
+    for place in &people.tenants {
+        if let Some(member) = place.members.get(SUSPENDED) {
+            app.store.write(left_at(now), |tx| members::set_suspended(tx, place.id, *member, true))?;
+        }
+    }
     Ok(people)
 }
 
@@ -191,7 +214,7 @@ fn tenant(
         let by = By::operator(Some("keyward demo"), since);
         events::add(tx, id, &by.event(Action::TenantCreated, ("tenant", slug, name), json!({ "address": slug })))?;
         let roles = access(tx, id)?;
-        let mut place = Place { id, slug, admin: MemberId(0), members: BTreeMap::new(), keepers: BTreeMap::new(), roles };
+        let mut place = Place { id, slug, admin: MemberId(0), members: BTreeMap::new(), keepers: BTreeMap::new(), roles, held: BTreeMap::new() };
         for (position, (name, local, console_roles, has_totp)) in people.iter().enumerate() {
             let email = format!("{local}@{slug}.example");
             let account = account(tx, accounts, name, &email, *has_totp, false)?;
@@ -209,7 +232,7 @@ fn tenant(
                 entry.roles.clone_from(&shown);
             }
             events::add(tx, id, &by.event(Action::MemberJoined, ("member", &member.to_string(), name), json!({ "email": email, "roles": shown })))?;
-            hold(tx, &place, member, position)?;
+            hold(tx, &mut place, name, member, position)?;
             place.members.insert(name, member);
         }
         place.admin = people.first().and_then(|(name, ..)| place.members.get(name)).copied().unwrap_or(place.admin);
@@ -219,12 +242,9 @@ fn tenant(
                 members::add_keeper(tx, id, member, *keeper)?;
             }
             events::add(tx, id, &by.event(Action::ServiceAccountCreated, ("member", &member.to_string(), name), json!({ "contact": contact })))?;
-            hold(tx, &place, member, 0)?;
+            hold(tx, &mut place, name, member, 0)?;
             place.members.insert(name, member);
             place.keepers.insert(name, keeper);
-        }
-        if let Some(member) = place.members.get(SUSPENDED) {
-            members::set_suspended(tx, id, *member, true)?;
         }
         Ok(place)
     })
@@ -246,12 +266,13 @@ fn access(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Vec<AccessRoleId>, Failur
 }
 
 /// The first member and the service accounts hold every access role, the others most; some hold chosen resources.
-fn hold(tx: &mut Tx<'_>, place: &Place, member: MemberId, position: usize) -> Result<(), StoreError> {
-    for (number, role) in place.roles.iter().enumerate() {
-        if position == 0 || !(position + number).is_multiple_of(3) {
-            access::give_role(tx, place.id, member, *role)?;
-        }
+fn hold(tx: &mut Tx<'_>, place: &mut Place, name: &'static str, member: MemberId, position: usize) -> Result<(), StoreError> {
+    let held = place.roles.iter().enumerate().filter(|(number, _)| position == 0 || !(position + number).is_multiple_of(3)).map(|(_, role)| *role);
+    let held: Vec<AccessRoleId> = held.collect();
+    for role in &held {
+        access::give_role(tx, place.id, member, *role)?;
     }
+    place.held.insert(name, held);
     if position == 4 {
         let chosen = ["site:*", "data-set:stock"].into_iter().filter_map(|pattern| pattern.parse().ok()).collect();
         access::set_resources(tx, place.id, member, &ResourceSet::Chosen(chosen))?;

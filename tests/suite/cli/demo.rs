@@ -92,8 +92,63 @@ fn every_account_code_and_command_that_is_printed_works() {
     assert!(demo.stop().success());
 }
 
+/// A key of the export, by column.
+type Row = BTreeMap<String, String>;
+
+/// How many minutes ago a text says that something was: `47 min ago`, `2 h ago`.
+fn minutes_ago(text: &str) -> Option<u32> {
+    let mut words = text.split_whitespace();
+    let number: u32 = words.next()?.parse().ok()?;
+    match words.next()? {
+        "min" => Some(number),
+        "h" => Some(number * 60),
+        _ => None,
+    }
+}
+
+/// The page of a member.
+fn member(tenant: &str, browser: &Browser, name: &str) -> Page {
+    let list = browser.open(&format!("/t/{tenant}/members?{}", serde_urlencoded::to_string([("q", name)]).unwrap()));
+    browser.open(&list.attributes("tbody a.name", "href").remove(0))
+}
+
+/// Somebody who left made no key and no call after that.
+fn leaves_no_use_behind_a_suspension(all: &[Row], tenant: &str, browser: &Browser) {
+    let list = browser.open(&format!("/t/{tenant}/members?status=suspended"));
+    let name = list.find("tbody a.name").unwrap();
+    let page = member(tenant, browser, &name);
+    let text = page.text();
+    let since = text.split_once("Suspended since ").unwrap().1.split_once(" UTC").unwrap().0;
+    let since = chrono::NaiveDateTime::parse_from_str(since, "%d %b %Y, %H:%M").unwrap().and_utc() + chrono::Duration::minutes(1);
+    let of_theirs: Vec<_> = all.iter().filter(|key| key["owner"] == name).collect();
+    assert!(of_theirs.len() >= 3, "{name} has {}", of_theirs.len());
+    for key in of_theirs {
+        for column in ["created_at", "last_used_at"] {
+            assert!(key[column].parse::<DateTime<Utc>>().map_or(true, |at| at <= since), "{column} of {key:?}, suspended {since}");
+        }
+    }
+    let events = browser.open(&format!("/t/{tenant}/events?action=member.suspend"));
+    assert!(events.texts("#events tbody tr").iter().any(|row| row.contains("Suspended")), "{}", events.text());
+}
+
+/// The form of a key offers what its owner holds.
+fn gives_keys_no_role_that_their_owners_lack(all: &[Row], grids: &[(&str, Browser)]) {
+    let mut roles: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for key in all.iter().filter(|key| !["Same as owner", "Chosen scopes"].contains(&key["access"].as_str())) {
+        roles.entry(&key["owner_email"]).or_default().insert(&key["access"]);
+    }
+    for (email, roles) in roles {
+        let domain = email.split_once('@').unwrap().1;
+        let (tenant, browser) = grids.iter().find(|(tenant, _)| domain.starts_with(tenant)).unwrap();
+        let page = member(tenant, browser, email);
+        for role in roles {
+            assert!(page.texts("main .badge").iter().any(|held| held == role), "{email} does not hold {role}: {}", page.text());
+        }
+    }
+}
+
 /// The grid's export of a tenant, by column.
-fn keys(page: &Page) -> Vec<BTreeMap<String, String>> {
+fn keys(page: &Page) -> Vec<Row> {
     assert!(page.header("content-type").unwrap().starts_with("text/csv"), "{}", page.body);
     let mut reader = csv::Reader::from_reader(page.body.as_bytes());
     reader.deserialize().map(Result::unwrap).collect()
@@ -123,8 +178,8 @@ fn it_shows_three_hundred_keys_of_every_kind() {
     }
     assert_eq!(all.len(), 300);
     let now = Utc::now();
-    let works = |key: &BTreeMap<String, String>| key["works_until"].parse::<DateTime<Utc>>().is_ok_and(|until| until > now);
-    let count = |what: &str, least: usize, fits: &dyn Fn(&BTreeMap<String, String>) -> bool| {
+    let works = |key: &Row| key["works_until"].parse::<DateTime<Utc>>().is_ok_and(|until| until > now);
+    let count = |what: &str, least: usize, fits: &dyn Fn(&Row) -> bool| {
         let found = all.iter().filter(|key| fits(key)).count();
         assert!(found >= least, "{found} {what}, at least {least} are wanted");
     };
@@ -149,7 +204,8 @@ fn it_shows_three_hundred_keys_of_every_kind() {
     assert!(names.len() > 200, "only {} names", names.len());
     let owners: BTreeSet<&str> = all.iter().map(|key| key["owner"].as_str()).collect();
     assert!(owners.len() >= 12, "{owners:?}");
-    for text in all.iter().flat_map(BTreeMap::values).map(|text| text.to_lowercase()) {
+    let written = ["name", "comment", "owner", "owner_email", "notice_recipients", "revoke_reason", "disable_reason"];
+    for text in all.iter().flat_map(|key| written.map(|column| key[column].to_lowercase())) {
         for filler in ["lorem", "ipsum", "foo", "asdf", "todo", "xxx", "placeholder", "john doe", "acme"] {
             assert!(!text.contains(filler), "{text}");
         }
@@ -177,10 +233,17 @@ fn it_shows_three_hundred_keys_of_every_kind() {
         }
     }
     let overlaps = ["Warehouse sync – production", "Deploy pipeline"].map(|name| all.iter().find(|key| key["name"] == name).unwrap()["id"].clone());
+    let (tenant, browser) = &grids[0];
     for id in overlaps {
-        let page = grids[0].1.open(&format!("/t/{}/keys/{id}", grids[0].0));
-        assert!(page.says("Old secret") || page.says("old secret"), "{}", page.text());
+        let page = browser.open(&format!("/t/{tenant}/keys/{id}"));
+        let text = page.text();
+        let ago = |label: &str| text.split_once(label).and_then(|(_, rest)| minutes_ago(rest));
+        let (new, old, last) = (ago("New secret, last used "), ago("Old secret, last used "), ago(" Last used "));
+        assert!(new.is_some() || old.is_some(), "{text}");
+        assert_eq!(last, new.into_iter().chain(old).min(), "a key was last used when one of its secrets was: {text}");
     }
+    leaves_no_use_behind_a_suspension(&all, tenant, browser);
+    gives_keys_no_role_that_their_owners_lack(&all, &grids);
 
     let gateway = format!("Bearer {}", made["gateway_credential"].as_str().unwrap());
     for token in ["sample_token", "management_token"] {
