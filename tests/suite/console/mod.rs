@@ -72,7 +72,7 @@ fn a_developer_makes_rolls_and_revokes_a_key_in_dialogs(look: Look) {
     assert_eq!((app.verify(&token).as_str(), app.verify(&rolled).as_str()), ("valid_in_grace", "valid"));
     browser.click("checkbox", "I have saved the token");
     browser.click("button", "Done");
-    browser.sees("Nightly sync");
+    browser.sees_no("Save the new token");
     assert!(!browser.text().contains(&rolled));
 
     browser.goto("/profile?tenant=acme");

@@ -46,8 +46,9 @@ impl Drop for Browser {
 }
 
 fn request(method: &str, url: &str, body: &Value) -> Result<Value, String> {
-    let agent =
-        ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build());
+    let agent = ureq::Agent::new_with_config(
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(180))).build(),
+    );
     let answer = match method {
         "GET" => agent.get(url).call(),
         "DELETE" => agent.delete(url).call(),
